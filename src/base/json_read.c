@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT */
+#include <tailrace/json.h>
+
+/* What may come next. */
+enum {
+    EXPECT_VALUE,       /* the document's value, or the one after a key or a comma */
+    EXPECT_FIRST_KEY,   /* after { : a key or } */
+    EXPECT_FIRST_VALUE, /* after [ : a value or ] */
+    EXPECT_COMMA,       /* after a value inside a container: , or its end */
+    EXPECT_END,         /* after the document's value */
+    FAILED
+};
+
+void tr_json_init(tr_json_reader *r, tr_view input, tr_arena *arena)
+{
+    /* in_object need not be cleared: a level's bit is set when it is entered */
+    r->text = (tr_view){NULL, 0};
+    r->token = TR_JSON_ERROR;
+    r->at = r->begin = r->value = input.ptr;
+    r->end = input.ptr + input.len;
+    r->arena = arena;
+    r->error = NULL;
+    r->code = 0;
+    r->depth = 0;
+    r->state = EXPECT_VALUE;
+}
+
+static tr_json_token fail(tr_json_reader *r, int code, const char *error)
+{
+    r->state = FAILED;
+    r->code = code;
+    r->error = error;
+    return r->token = TR_JSON_ERROR;
+}
+
+static inline void skip_space(tr_json_reader *r)
+{
+    while (r->at < r->end && (*r->at == ' ' || *r->at == '\n' || *r->at == '\r' || *r->at == '\t'))
+        r->at++;
+}
+
+static int hex4(const char *p, uint32_t *ret)
+{
+    uint32_t x = 0;
+    for (int i = 0; i < 4; i++) {
+        char c = p[i];
+        uint32_t d;
+        if (c >= '0' && c <= '9')
+            d = (uint32_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            d = (uint32_t)(c - 'a') + 10;
+        else if (c >= 'A' && c <= 'F')
+            d = (uint32_t)(c - 'A') + 10;
+        else
+            return -1;
+        x = x << 4 | d;
+    }
+    *ret = x;
+    return 0;
+}
+
+static char *put_utf8(char *o, uint32_t c)
+{
+    if (c < 0x80) {
+        *o++ = (char)c;
+    } else if (c < 0x800) {
+        *o++ = (char)(0xc0 | c >> 6);
+        *o++ = (char)(0x80 | (c & 63));
+    } else if (c < 0x10000) {
+        *o++ = (char)(0xe0 | c >> 12);
+        *o++ = (char)(0x80 | (c >> 6 & 63));
+        *o++ = (char)(0x80 | (c & 63));
+    } else {
+        *o++ = (char)(0xf0 | c >> 18);
+        *o++ = (char)(0x80 | (c >> 12 & 63));
+        *o++ = (char)(0x80 | (c >> 6 & 63));
+        *o++ = (char)(0x80 | (c & 63));
+    }
+    return o;
+}
+
+/* Decodes the string from..to, which holds escapes. The decoded form is never longer than the written one. */
+static bool unescape(tr_json_reader *r, const char *from, const char *to)
+{
+    char *out = tr_arena_alloc(r->arena, (size_t)(to - from));
+    if (!out)
+        return fail(r, TR_ENOMEM, "a string is too large"), false;
+    char *o = out;
+    for (const char *p = from; p < to;) {
+        if (*p != '\\') {
+            *o++ = *p++;
+            continue;
+        }
+        static const char plain[] = "\"\\/bfnrt", meaning[] = "\"\\/\b\f\n\r\t";
+        char c = p[1]; /* the string does not end in an odd backslash, so there is one */
+        const char *known = c ? strchr(plain, c) : NULL;
+        if (known) {
+            *o++ = meaning[known - plain];
+            p += 2;
+            continue;
+        }
+        uint32_t x, low;
+        if (c != 'u' || to - p < 6 || hex4(p + 2, &x))
+            return fail(r, TR_EPARSE, "an escape in a string is not valid"), false;
+        p += 6;
+        if (x >= 0xd800 && x <= 0xdbff) {
+            if (to - p < 6 || p[0] != '\\' || p[1] != 'u' || hex4(p + 2, &low) || low < 0xdc00 || low > 0xdfff)
+                return fail(r, TR_EPARSE, "a lone surrogate in a string"), false;
+            x = 0x10000 + ((x - 0xd800) << 10) + (low - 0xdc00);
+            p += 6;
+        } else if (x >= 0xdc00 && x <= 0xdfff) {
+            return fail(r, TR_EPARSE, "a lone surrogate in a string"), false;
+        }
+        o = put_utf8(o, x);
+    }
+    r->text = tr_view_of(out, (size_t)(o - out));
+    return true;
+}
+
+/* True if one of the eight bytes is ", \, a control character or outside ASCII (SWAR; false alarms are impossible for
+ * the first such byte, and later ones do not matter). */
+static inline bool special8(uint64_t x)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = UINT64_C(0x8080808080808080);
+    uint64_t quote = x ^ (ones * '"'), slash = x ^ (ones * '\\');
+    uint64_t hits = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | (x - ones * 0x20) | x;
+    return (hits & high) != 0;
+}
+
+/* At the character behind the opening quote. */
+static bool read_string(tr_json_reader *r)
+{
+    const char *from = r->at, *p = from, *end = r->end;
+    bool escapes = false, wide = false;
+    for (;;) {
+        uint64_t eight;
+        while (end - p >= 8 && (memcpy(&eight, p, 8), !special8(eight)))
+            p += 8;
+        if (p >= end)
+            return fail(r, TR_EPARSE, "a string has no end"), false;
+        uint8_t c = (uint8_t)*p;
+        if (c == '"')
+            break;
+        if (c == '\\') {
+            escapes = true;
+            if (end - p < 2)
+                return fail(r, TR_EPARSE, "a string has no end"), false;
+            p += 2;
+            continue;
+        }
+        if (c < 0x20)
+            return fail(r, TR_EPARSE, "a control character in a string"), false;
+        wide |= c >= 0x80;
+        p++;
+    }
+    r->at = p + 1;
+    if (wide && !tr_utf8_valid(tr_view_of(from, (size_t)(p - from))))
+        return fail(r, TR_EPARSE, "a string is not valid UTF-8"), false;
+    if (escapes)
+        return unescape(r, from, p);
+    r->text = tr_view_of(from, (size_t)(p - from));
+    return true;
+}
+
+static bool is_digit(const char *p, const char *end)
+{
+    return p < end && *p >= '0' && *p <= '9';
+}
+
+static bool read_number(tr_json_reader *r)
+{
+    const char *p = r->at, *end = r->end;
+    if (p < end && *p == '-')
+        p++;
+    if (!is_digit(p, end))
+        return fail(r, TR_EPARSE, "a number is not valid"), false;
+    if (*p == '0')
+        p++;
+    else
+        while (is_digit(p, end))
+            p++;
+    if (p < end && *p == '.') {
+        p++;
+        if (!is_digit(p, end))
+            return fail(r, TR_EPARSE, "a number is not valid"), false;
+        while (is_digit(p, end))
+            p++;
+    }
+    if (p < end && (*p == 'e' || *p == 'E')) {
+        p++;
+        if (p < end && (*p == '+' || *p == '-'))
+            p++;
+        if (!is_digit(p, end))
+            return fail(r, TR_EPARSE, "a number is not valid"), false;
+        while (is_digit(p, end))
+            p++;
+    }
+    r->text = tr_view_of(r->at, (size_t)(p - r->at));
+    r->at = p;
+    return true;
+}
+
+static bool read_word(tr_json_reader *r, const char *word, size_t len)
+{
+    if ((size_t)(r->end - r->at) < len || memcmp(r->at, word, len) != 0)
+        return fail(r, TR_EPARSE, "a value is not valid"), false;
+    r->at += len;
+    return true;
+}
+
+static inline bool top_is_object(const tr_json_reader *r)
+{
+    unsigned level = r->depth - 1;
+    return r->in_object[level / 8] >> (level % 8) & 1;
+}
+
+static tr_json_token enter(tr_json_reader *r, bool object)
+{
+    if (r->depth == TR_JSON_DEPTH_MAX)
+        return fail(r, TR_ELIMIT, "nested too deeply");
+    unsigned level = r->depth++;
+    uint8_t bit = (uint8_t)(1u << (level % 8));
+    if (object)
+        r->in_object[level / 8] |= bit;
+    else
+        r->in_object[level / 8] &= (uint8_t)~bit;
+    r->at++;
+    r->state = object ? EXPECT_FIRST_KEY : EXPECT_FIRST_VALUE;
+    return r->token = object ? TR_JSON_OBJECT : TR_JSON_ARRAY;
+}
+
+static tr_json_token leave(tr_json_reader *r)
+{
+    bool object = top_is_object(r);
+    r->at++;
+    r->depth--;
+    r->state = r->depth ? EXPECT_COMMA : EXPECT_END;
+    return r->token = object ? TR_JSON_OBJECT_END : TR_JSON_ARRAY_END;
+}
+
+static tr_json_token read_key(tr_json_reader *r)
+{
+    if (*r->at != '"')
+        return fail(r, TR_EPARSE, "a member's name is missing");
+    r->at++;
+    if (!read_string(r))
+        return TR_JSON_ERROR;
+    skip_space(r);
+    if (r->at >= r->end || *r->at != ':')
+        return fail(r, TR_EPARSE, "a colon is missing");
+    r->at++;
+    r->state = EXPECT_VALUE;
+    return r->token = TR_JSON_KEY;
+}
+
+static tr_json_token read_value(tr_json_reader *r)
+{
+    tr_json_token token;
+    r->value = r->at;
+    switch (*r->at) {
+    case '{':
+        return enter(r, true);
+    case '[':
+        return enter(r, false);
+    case '"':
+        r->at++;
+        if (!read_string(r))
+            return TR_JSON_ERROR;
+        token = TR_JSON_STRING;
+        break;
+    case 't':
+        if (!read_word(r, "true", 4))
+            return TR_JSON_ERROR;
+        token = TR_JSON_TRUE;
+        break;
+    case 'f':
+        if (!read_word(r, "false", 5))
+            return TR_JSON_ERROR;
+        token = TR_JSON_FALSE;
+        break;
+    case 'n':
+        if (!read_word(r, "null", 4))
+            return TR_JSON_ERROR;
+        token = TR_JSON_NULL;
+        break;
+    default:
+        if (!read_number(r))
+            return TR_JSON_ERROR;
+        token = TR_JSON_NUMBER;
+    }
+    r->state = r->depth ? EXPECT_COMMA : EXPECT_END;
+    return r->token = token;
+}
+
+tr_json_token tr_json_next(tr_json_reader *r)
+{
+    skip_space(r);
+    if (TR_UNLIKELY(r->at >= r->end)) {
+        if (r->state == EXPECT_END)
+            return r->token = TR_JSON_DONE;
+        return r->state == FAILED ? TR_JSON_ERROR : fail(r, TR_EPARSE, "the text ends too early");
+    }
+    switch (r->state) {
+    case EXPECT_VALUE:
+        return read_value(r);
+    case EXPECT_FIRST_KEY:
+        return *r->at == '}' ? leave(r) : read_key(r);
+    case EXPECT_FIRST_VALUE:
+        return *r->at == ']' ? leave(r) : read_value(r);
+    case EXPECT_COMMA: {
+        bool object = top_is_object(r);
+        if (*r->at == (object ? '}' : ']'))
+            return leave(r);
+        if (*r->at != ',')
+            return fail(r, TR_EPARSE, "a comma is missing");
+        r->at++;
+        skip_space(r);
+        if (r->at >= r->end)
+            return fail(r, TR_EPARSE, "the text ends too early");
+        return object ? read_key(r) : read_value(r);
+    }
+    case EXPECT_END:
+        return fail(r, TR_EPARSE, "text behind the value");
+    default:
+        return TR_JSON_ERROR;
+    }
+}
+
+int tr_json_skip(tr_json_reader *r)
+{
+    if (r->token == TR_JSON_ERROR)
+        return r->code;
+    if (r->token == TR_JSON_KEY)
+        tr_json_next(r);
+    if (r->token != TR_JSON_OBJECT && r->token != TR_JSON_ARRAY)
+        return r->token == TR_JSON_ERROR ? r->code : 0;
+    unsigned outside = r->depth - 1;
+    while (r->depth > outside)
+        if (tr_json_next(r) == TR_JSON_ERROR)
+            return r->code;
+    return 0;
+}
+
+int tr_json_raw(tr_json_reader *r, tr_view *ret_text)
+{
+    if (r->token < TR_JSON_OBJECT || r->token == TR_JSON_KEY)
+        return r->code ? r->code : TR_EINVAL;
+    const char *from = r->value;
+    int e = tr_json_skip(r);
+    if (e)
+        return e;
+    *ret_text = tr_view_of(from, (size_t)(r->at - from));
+    return 0;
+}
+
+size_t tr_json_offset(const tr_json_reader *r)
+{
+    return (size_t)(r->at - r->begin);
+}
+
+const char *tr_json_error(const tr_json_reader *r)
+{
+    return r->error;
+}
+
+int tr_json_error_code(const tr_json_reader *r)
+{
+    return r->code;
+}
+
+int tr_json_int(const tr_json_reader *r, int64_t *ret_number)
+{
+    if (r->token != TR_JSON_NUMBER)
+        return TR_EPARSE;
+    tr_view digits = r->text;
+    bool negative = digits.ptr[0] == '-';
+    if (negative)
+        digits = tr_view_of(digits.ptr + 1, digits.len - 1);
+    uint64_t x;
+    int e = tr_view_to_u64(digits, (uint64_t)INT64_MAX + negative, &x);
+    if (e)
+        return e;
+    *ret_number = negative ? (int64_t)(0 - x) : (int64_t)x;
+    return 0;
+}
