@@ -85,12 +85,13 @@ const char *tr_strerror(int code);
 /** Whether repeating the call later may succeed. */
 bool tr_retryable(int code);
 
-#define TR_ERROR_TYPE_MAX    96   /* bytes with the final NUL; the longest error type of the services has 48 */
+#define TR_ERROR_TYPE_MAX    96 /* bytes with the final NUL; the longest error type of the services has 48 */
 #define TR_ERROR_MESSAGE_MAX 2048 /* bytes with the final NUL; longer messages are cut */
 
 /**
- * What went wrong, in words. Always holds NUL-terminated text. Where the error came from a service, `type` is the
- * service's error type without its namespace ("ConditionalCheckFailedException"), and http_status its status.
+ * What went wrong, in words. Always holds NUL-terminated text. Where the error came from a service, `type` is
+ * the service's error type without its namespace ("ConditionalCheckFailedException"), and http_status its
+ * status.
  */
 typedef struct tr_error {
     int code;        /**< one of TR_E…, 0 if none */
@@ -99,7 +100,8 @@ typedef struct tr_error {
     char message[TR_ERROR_MESSAGE_MAX];
 } tr_error;
 
-/** Sets every member; `err` may be NULL. Returns `code`, so that `return tr_fail(err, TR_EINVAL, "…")` works. */
+/** Sets every member; `err` may be NULL. Returns `code`, so that `return tr_fail(err, TR_EINVAL, "…")` works.
+ */
 int tr_fail(tr_error *err, int code, const char *format, ...) TR_PRINTF(3, 4);
 /** Like tr_fail, with the service's error type and HTTP status. */
 int tr_fail_service(tr_error *err, int code, int http_status, const char *type, const char *format, ...)
@@ -108,8 +110,8 @@ int tr_fail_service(tr_error *err, int code, int http_status, const char *type, 
 /* --------------------------------------------------------------------------------------------- memory */
 
 /**
- * Replaces the allocator. Call before anything else of the library, once; the default is malloc, realloc, free.
- * The functions must be safe from any thread. `realloc(NULL, n)` allocates, `free(NULL)` does nothing.
+ * Replaces the allocator. Call before anything else of the library, once; the default is malloc, realloc,
+ * free. The functions must be safe from any thread. `realloc(NULL, n)` allocates, `free(NULL)` does nothing.
  */
 void tr_set_allocator(void *(*realloc_fn)(void *ptr, size_t size), void (*free_fn)(void *ptr));
 
@@ -185,12 +187,14 @@ typedef struct tr_arena {
     size_t limit; /* bytes */
 } tr_arena;
 
-/** Starts empty; nothing is allocated until first used. limit: bytes that may be handed out between resets. */
+/** Starts empty; nothing is allocated until first used. limit: bytes that may be handed out between resets.
+ */
 void tr_arena_init(tr_arena *arena, size_t limit);
 void tr_arena_done(tr_arena *arena);
 /** Forgets all allocations, keeps the first chunk for reuse. */
 void tr_arena_reset(tr_arena *arena);
-/** size bytes, aligned for any type, uninitialised; NULL without memory or past the limit. size 0 is allowed. */
+/** size bytes, aligned for any type, uninitialised; NULL without memory or past the limit. size 0 is allowed.
+ */
 void *tr_arena_alloc(tr_arena *arena, size_t size);
 /** Zeroed array of count elements of `size` bytes. */
 void *tr_arena_calloc(tr_arena *arena, size_t count, size_t size);
@@ -344,8 +348,8 @@ uint64_t tr_rng_next(tr_rng *rng);
 uint64_t tr_rng_below(tr_rng *rng, uint64_t bound);
 
 /**
- * Delay before retry number `attempt` (0 is the first): even in [0, min(cap_ms, base_ms << attempt)], the "full
- * jitter" of the AWS Architecture Blog.
+ * Delay before retry number `attempt` (0 is the first): even in [0, min(cap_ms, base_ms << attempt)], the
+ * "full jitter" of the AWS Architecture Blog.
  */
 int64_t tr_backoff_ms(tr_rng *rng, unsigned attempt, int64_t base_ms, int64_t cap_ms);
 
@@ -370,8 +374,8 @@ void tr_percent_put(tr_buf *buf, tr_view bytes, bool keep_slash);
 
 typedef enum tr_log_level { TR_LOG_DEBUG, TR_LOG_INFO, TR_LOG_WARN, TR_LOG_ERROR } tr_log_level;
 /**
- * The library never writes to stderr; what may interest an operator goes to this callback, if given. `message` is
- * NUL-terminated and valid during the call, which may come from any of the object's threads.
+ * The library never writes to stderr; what may interest an operator goes to this callback, if given.
+ * `message` is NUL-terminated and valid during the call, which may come from any of the object's threads.
  */
 typedef void tr_log_fn(void *ctx, tr_log_level level, const char *message);
 typedef struct tr_logger {

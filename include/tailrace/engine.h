@@ -5,9 +5,9 @@
 /**
  * tailrace/engine.h: the embedded DynamoDB, DynamoDB Streams and EventBridge, in this process.
  *
- * A tr_server owns the store, one loop thread that carries out all requests, and a thread that syncs the log. It can
- * be reached over HTTP (`listen`, `socket_path`) and from inside the process through tr_server_transport, with the
- * same operations and the same bytes.
+ * A tr_server owns the store, one loop thread that carries out all requests, and a thread that syncs the log.
+ * It can be reached over HTTP (`listen`, `socket_path`) and from inside the process through
+ * tr_server_transport, with the same operations and the same bytes.
  *
  * Threads: all functions are safe from any thread, but not from callbacks of the server's own loop.
  */
@@ -26,16 +26,16 @@ typedef struct tr_server_options {
     const char *data_dir;      /**< Optional: the directory; NULL keeps everything in memory. */
     const char *const *listen; /**< Optional: "HOST:PORT" each, port 0 for any free one; none: no TCP. */
     size_t listen_count;
-    bool socket;               /**< Listen on data_dir/tailrace.sock too (mode 0600). */
-    const char *region;        /**< Optional: "us-east-1". */
-    const char *const *cors;   /**< Optional: origins that a browser may call from ("*": any). */
+    bool socket;             /**< Listen on data_dir/tailrace.sock too (mode 0600). */
+    const char *region;      /**< Optional: "us-east-1". */
+    const char *const *cors; /**< Optional: origins that a browser may call from ("*": any). */
     size_t cors_count;
-    unsigned stream_shards;      /**< of a new stream; 0: 4 */
-    int64_t shard_lifetime_ms;   /**< 0: 4 h */
+    unsigned stream_shards;       /**< of a new stream; 0: 4 */
+    int64_t shard_lifetime_ms;    /**< 0: 4 h */
     int64_t iterator_lifetime_ms; /**< 0: 15 min */
-    int64_t stream_retention_ms; /**< 0: 24 h */
-    int64_t expiry_interval_ms;  /**< 0: 30 s */
-    size_t memory_bytes;         /**< ceiling of the store's caches and buffers; 0: 64 MiB */
+    int64_t stream_retention_ms;  /**< 0: 24 h */
+    int64_t expiry_interval_ms;   /**< 0: 30 s */
+    size_t memory_bytes;          /**< ceiling of the store's caches and buffers; 0: 64 MiB */
     tr_logger logger;
 } tr_server_options;
 
@@ -43,9 +43,11 @@ typedef struct tr_server_options {
 int tr_server_new(const tr_server_options *options, tr_server **ret_server, tr_error *err);
 /** Finishes the requests at hand, makes all durable, closes. NULL is fine. */
 void tr_server_free(tr_server *server);
-/** Address number i it listens on, as "http://127.0.0.1:8000", or NULL past the last. Valid as long as the server. */
+/** Address number i it listens on, as "http://127.0.0.1:8000", or NULL past the last. Valid as long as the
+ * server. */
 const char *tr_server_address(const tr_server *server, size_t i);
-/** A transport into this server, for tr_client_options. It must be freed (with its client) before the server. */
+/** A transport into this server, for tr_client_options. It must be freed (with its client) before the server.
+ */
 int tr_server_transport(tr_server *server, tr_transport **ret_transport, tr_error *err);
 
 #ifdef __cplusplus

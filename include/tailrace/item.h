@@ -5,9 +5,9 @@
 /**
  * tailrace/item.h: DynamoDB's attribute values.
  *
- * Items are kept packed: one run of bytes that is stored, sent between rooms and compared as it is. Packed form is
- * canonical: two items are equal exactly if their bytes are (map members sorted by name bytewise, set elements sorted
- * and distinct, numbers in normal form).
+ * Items are kept packed: one run of bytes that is stored, sent between rooms and compared as it is. Packed
+ * form is canonical: two items are equal exactly if their bytes are (map members sorted by name bytewise, set
+ * elements sorted and distinct, numbers in normal form).
  *
  *   item, map = count:u32 { name_len:varint name value }*          an item is the payload of a map
  *   value     = type:u8 payload_len payload                        payload_len: varint for S N B BOOL NULL,
@@ -18,8 +18,8 @@
  *   N         = order-preserving number, see tr_number
  * (count:u32 is little-endian.)
  *
- * All views that readers return point into the packed bytes. Readers of packed bytes trust them (they come from the
- * functions below or from the store); tr_item_check verifies bytes from elsewhere.
+ * All views that readers return point into the packed bytes. Readers of packed bytes trust them (they come
+ * from the functions below or from the store); tr_item_check verifies bytes from elsewhere.
  */
 
 #include <tailrace/base.h>
@@ -67,8 +67,9 @@ int tr_item_get(tr_item item, tr_view name, tr_value *ret_value);
 static inline uint32_t tr_packed_count(tr_view payload)
 {
     const uint8_t *p = (const uint8_t *)payload.ptr;
-    return payload.len < 4 ? 0
-                           : (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    return payload.len < 4
+               ? 0
+               : (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
 /** Walks a map's members (an item's attributes), a list's values, or a set's elements, in packed order. */
@@ -117,17 +118,18 @@ int tr_item_check(tr_item item);
  *   tr_packer p; tr_packer_init(&p, &buf);
  *   tr_pack_map_begin(&p); tr_pack_name(&p, TR_VIEW("id")); tr_pack_s(&p, id); tr_pack_map_end(&p);
  *
- * The outermost container of an item is begun with tr_pack_item_begin, so that the buffer holds the bare payload.
+ * The outermost container of an item is begun with tr_pack_item_begin, so that the buffer holds the bare
+ * payload.
  */
 typedef struct tr_packer {
     tr_buf *out;
     unsigned depth;
     struct {
-        uint8_t type;  /* TR_M, TR_L, TR_SS, … ; 0 for the bare item */
-        bool sorted;   /* so far in order */
+        uint8_t type; /* TR_M, TR_L, TR_SS, … ; 0 for the bare item */
+        bool sorted;  /* so far in order */
         uint32_t count;
-        size_t start;  /* of the container's count field */
-        size_t last;   /* of the last member's name or element, to compare the next with */
+        size_t start; /* of the container's count field */
+        size_t last;  /* of the last member's name or element, to compare the next with */
     } level[TR_ITEM_DEPTH_MAX + 4];
 } tr_packer;
 
@@ -161,8 +163,9 @@ void tr_pack_null(tr_packer *packer);
 /* ------------------------------------------------------------------------------------------- numbers */
 
 /**
- * A DynamoDB number: up to 38 significant digits, magnitude 1E-130 to 9.9999999999999999999999999999999999999E+125,
- * or zero. Packed so that bytewise order is numeric order and no number's bytes are another's prefix:
+ * A DynamoDB number: up to 38 significant digits, magnitude 1E-130
+ * to 9.9999999999999999999999999999999999999E+125, or zero. Packed so that bytewise order is numeric order
+ * and no number's bytes are another's prefix:
  *
  *   zero      02
  *   positive  03 e d… 00      e = exponent of 100 + 65 (0 to 127); d = a pair of digits + 1 (01 to 64)
@@ -182,15 +185,17 @@ typedef enum tr_number_problem {
 } tr_number_problem;
 
 /**
- * Packs a number in decimal or scientific notation (as the service accepts it: optional sign, digits, optional
- * fraction and exponent). `out` has room for TR_NUMBER_PACKED_MAX. ret_problem may be NULL.
+ * Packs a number in decimal or scientific notation (as the service accepts it: optional sign, digits,
+ * optional fraction and exponent). `out` has room for TR_NUMBER_PACKED_MAX. ret_problem may be NULL.
  */
 int tr_number_parse(tr_view text, uint8_t *out, size_t *ret_len, tr_number_problem *ret_problem);
-/** The service's normal form: plain decimal without leading or trailing zeros, never an exponent. `out` has room for
- *  TR_NUMBER_TEXT_MAX; returns the length. */
+/** The service's normal form: plain decimal without leading or trailing zeros, never an exponent. `out` has
+ * room for TR_NUMBER_TEXT_MAX; returns the length. */
 size_t tr_number_format(tr_view packed, char *out);
-/** Sum or difference of packed numbers; TR_ELIMIT if the result leaves the range or needs more than 38 digits. */
-int tr_number_add(tr_view a, tr_view b, bool subtract, uint8_t *out, size_t *ret_len, tr_number_problem *ret_problem);
+/** Sum or difference of packed numbers; TR_ELIMIT if the result leaves the range or needs more than 38
+ * digits. */
+int tr_number_add(tr_view a, tr_view b, bool subtract, uint8_t *out, size_t *ret_len,
+                  tr_number_problem *ret_problem);
 /** Exact conversion: TR_ELIMIT if it has a fraction or does not fit. */
 int tr_number_to_i64(tr_view packed, int64_t *ret_number);
 size_t tr_number_from_i64(int64_t number, uint8_t *out);
@@ -198,7 +203,8 @@ size_t tr_number_from_i64(int64_t number, uint8_t *out);
 double tr_number_to_double(tr_view packed);
 /** Bytes as the service counts them for item sizes and limits. */
 size_t tr_number_size(tr_view packed);
-/** A double as JavaScript's Number.prototype.toString prints it; `out` has room for 32. Returns the length. */
+/** A double as JavaScript's Number.prototype.toString prints it; `out` has room for 32. Returns the length.
+ */
 size_t tr_double_format(double number, char *out);
 
 /* --------------------------------------------------------------------------------------------- sizes */
@@ -211,14 +217,15 @@ size_t tr_item_size(tr_item item);
 /* ---------------------------------------------------------------------------------------------- keys */
 
 /**
- * Appends the order-preserving, self-delimiting key form of a value of type S, N or B: numbers as packed, strings and
- * binaries with 00 escaped as 00 FF and ended by 00 00.
+ * Appends the order-preserving, self-delimiting key form of a value of type S, N or B: numbers as packed,
+ * strings and binaries with 00 escaped as 00 FF and ended by 00 00.
  */
 void tr_key_put(tr_buf *out, tr_value value);
-/** As tr_key_put without the terminator of S and B: the bytes with which the key forms of all values begin that begin
- *  with this one. */
+/** As tr_key_put without the terminator of S and B: the bytes with which the key forms of all values begin
+ * that begin with this one. */
 void tr_key_put_prefix(tr_buf *out, tr_value value);
-/** Reads a key form back; S and B are unescaped into the arena where needed. Bytes consumed in ret_len. TR_ECORRUPT. */
+/** Reads a key form back; S and B are unescaped into the arena where needed. Bytes consumed in ret_len.
+ * TR_ECORRUPT. */
 int tr_key_get(tr_view key, tr_type type, tr_arena *arena, tr_value *ret_value, size_t *ret_len);
 
 /* --------------------------------------------------------------------------------------- DynamoDB JSON */
@@ -234,9 +241,9 @@ typedef enum tr_item_problem {
     TR_ITEM_WRONG_JSON_TYPE, /**< {"S": 1}: `token` tells what stood there */
     TR_ITEM_NUMBER,          /**< `number` says which problem; `text` is the number */
     TR_ITEM_BASE64,
-    TR_ITEM_NULL_FALSE,      /**< {"NULL": false} */
+    TR_ITEM_NULL_FALSE, /**< {"NULL": false} */
     TR_ITEM_EMPTY_SET,
-    TR_ITEM_SET_DUPLICATE,   /**< `text` lists the elements as the service prints them */
+    TR_ITEM_SET_DUPLICATE, /**< `text` lists the elements as the service prints them */
     TR_ITEM_DEPTH,
     TR_ITEM_DUPLICATE_NAME,
     TR_ITEM_MEMORY
@@ -252,8 +259,8 @@ typedef struct tr_item_error {
 
 /**
  * Reads a map of attribute values, whose TR_JSON_OBJECT token was just read, into `out` as a packed item.
- * Errors: TR_EPARSE, TR_ELIMIT, TR_EEXIST, TR_ENOMEM, with the details in ret_error (required). After an error the
- * reader's place is undefined.
+ * Errors: TR_EPARSE, TR_ELIMIT, TR_EEXIST, TR_ENOMEM, with the details in ret_error (required). After an
+ * error the reader's place is undefined.
  */
 int tr_item_read(tr_json_reader *reader, tr_buf *out, tr_item_error *ret_error);
 /** Reads one attribute value, whose first token was just read; appends its encoded form. */
@@ -268,8 +275,8 @@ int tr_item_from_json(tr_view json, tr_arena *arena, tr_item *ret_item, tr_error
 /* ------------------------------------------------------------------------------------------ plain JSON */
 
 /**
- * Plain (unmarshalled) JSON: {"name":"text","n":1.50,…}. Numbers keep their exact digits: plain decimal from 1e-7 to
- * 1e21, exponent outside; B is base64; sets are arrays in sorted order.
+ * Plain (unmarshalled) JSON: {"name":"text","n":1.50,…}. Numbers keep their exact digits: plain decimal from
+ * 1e-7 to 1e21, exponent outside; B is base64; sets are arrays in sorted order.
  */
 void tr_item_write_plain(tr_json_writer *writer, tr_item item);
 void tr_value_write_plain(tr_json_writer *writer, tr_value value);
@@ -282,10 +289,11 @@ typedef enum tr_plain_numbers {
     TR_PLAIN_JAVASCRIPT /**< through a double, where its shortest form gives the value back; else exact */
 } tr_plain_numbers;
 /**
- * Reads plain JSON, whose TR_JSON_OBJECT token was just read, into a packed item: strings S, numbers N, booleans BOOL,
- * null NULL, arrays L, objects M. Duplicate names are refused (TR_EEXIST).
+ * Reads plain JSON, whose TR_JSON_OBJECT token was just read, into a packed item: strings S, numbers N,
+ * booleans BOOL, null NULL, arrays L, objects M. Duplicate names are refused (TR_EEXIST).
  */
-int tr_item_read_plain(tr_json_reader *reader, tr_plain_numbers numbers, tr_buf *out, tr_item_error *ret_error);
+int tr_item_read_plain(tr_json_reader *reader, tr_plain_numbers numbers, tr_buf *out,
+                       tr_item_error *ret_error);
 
 #ifdef __cplusplus
 }

@@ -18,8 +18,8 @@ int64_t tr_clock_mono_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Days between 1970-01-01 and a date of the proleptic Gregorian calendar, and back (H. Hinnant, "chrono-Compatible
- * Low-Level Date Algorithms"). Years start in March, so that the leap day comes last. */
+/* Days between 1970-01-01 and a date of the proleptic Gregorian calendar, and back (H. Hinnant,
+ * "chrono-Compatible Low-Level Date Algorithms"). Years start in March, so that the leap day comes last. */
 static int64_t days_from_civil(int64_t y, int m, int d)
 {
     y -= m <= 2;
@@ -115,7 +115,8 @@ int tr_time_parse(tr_view v, int64_t *ret_ms)
     if (!one_of(&v, "Zz+-", &zone))
         return TR_EPARSE;
     int oh = 0, om = 0;
-    if ((zone == '+' || zone == '-') && (!digits(&v, 2, &oh) || !one_of(&v, ":", NULL) || !digits(&v, 2, &om)))
+    if ((zone == '+' || zone == '-') &&
+        (!digits(&v, 2, &oh) || !one_of(&v, ":", NULL) || !digits(&v, 2, &om)))
         return TR_EPARSE;
     bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
     if (v.len || mo < 1 || mo > 12 || d < 1 || d > days_in[mo - 1] + (mo == 2 && leap) || h > 23 || mi > 59 ||

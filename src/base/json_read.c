@@ -104,7 +104,8 @@ static bool unescape(tr_json_reader *r, const char *from, const char *to)
             return fail(r, TR_EPARSE, "an escape in a string is not valid"), false;
         p += 6;
         if (x >= 0xd800 && x <= 0xdbff) {
-            if (to - p < 6 || p[0] != '\\' || p[1] != 'u' || hex4(p + 2, &low) || low < 0xdc00 || low > 0xdfff)
+            if (to - p < 6 || p[0] != '\\' || p[1] != 'u' || hex4(p + 2, &low) || low < 0xdc00 ||
+                low > 0xdfff)
                 return fail(r, TR_EPARSE, "a lone surrogate in a string"), false;
             x = 0x10000 + ((x - 0xd800) << 10) + (low - 0xdc00);
             p += 6;
@@ -117,8 +118,8 @@ static bool unescape(tr_json_reader *r, const char *from, const char *to)
     return true;
 }
 
-/* True if one of the eight bytes is ", \, a control character or outside ASCII (SWAR; false alarms are impossible for
- * the first such byte, and later ones do not matter). */
+/* True if one of the eight bytes is ", \, a control character or outside ASCII (SWAR; false alarms are
+ * impossible for the first such byte, and later ones do not matter). */
 static inline bool special8(uint64_t x)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101), high = UINT64_C(0x8080808080808080);

@@ -27,8 +27,8 @@ void tr_json_end_array(tr_json_writer *w)
 
 static void put_escaped(tr_buf *out, uint8_t c)
 {
-    static const char shorts[] = {['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
-                                  ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+    static const char shorts[] = {
+        ['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
     if (c < sizeof shorts && shorts[c]) {
         char two[2] = {'\\', shorts[c]};
         tr_buf_put(out, two, 2);

@@ -3,20 +3,21 @@
 #define TAILRACE_ENGINE_ENGINE_H
 
 /**
- * engine.h: the embedded DynamoDB below its wire protocol: catalogue, items, indexes, transactions, change streams,
- * expiry. src/api decodes requests into the calls below and encodes what they give.
+ * engine.h: the embedded DynamoDB below its wire protocol: catalogue, items, indexes, transactions, change
+ * streams, expiry. src/api decodes requests into the calls below and encodes what they give.
  *
- * Thread: all calls come from one thread, the engine's (in the server: its loop's). The engine owns one more, which
- * syncs the log, and calls `on_synced` from there.
+ * Thread: all calls come from one thread, the engine's (in the server: its loop's). The engine owns one more,
+ * which syncs the log, and calls `on_synced` from there.
  *
- * Durability: writes join the current batch. tr_engine_flush writes it (visible to later writes' conditions, not yet
- * durable) and wakes the sync thread. Every answer depends on a state; tr_engine_ticket names the newest state that
- * answers made now depend on, and an answer may leave once tr_engine_synced() >= its ticket. Reads (tr_engine_get,
- * cursors, records) see the last synced state, so their answers may leave at once; writes, failed conditions and
- * catalogue answers wait for their ticket. A failed sync stops writes (TR_EIO) until the store is opened anew.
+ * Durability: writes join the current batch. tr_engine_flush writes it (visible to later writes' conditions,
+ * not yet durable) and wakes the sync thread. Every answer depends on a state; tr_engine_ticket names the
+ * newest state that answers made now depend on, and an answer may leave once tr_engine_synced() >= its
+ * ticket. Reads (tr_engine_get, cursors, records) see the last synced state, so their answers may leave at
+ * once; writes, failed conditions and catalogue answers wait for their ticket. A failed sync stops writes
+ * (TR_EIO) until the store is opened anew.
  *
- *   write ---> batch ---flush---> store ---sync thread---> durable, tr_engine_poll: snapshot for reads moves on
- *              key touched twice in one batch: the batch is written first
+ *   write ---> batch ---flush---> store ---sync thread---> durable, tr_engine_poll: snapshot for reads moves
+ * on key touched twice in one batch: the batch is written first
  */
 
 #include "expr/expr.h"
@@ -27,17 +28,18 @@
 typedef struct tr_engine tr_engine;
 
 typedef struct tr_engine_options {
-    const char *dir;               /**< Optional: NULL is in memory. */
-    const char *region;            /**< Optional: "us-east-1". */
-    const char *account;           /**< Optional: "000000000000". */
-    unsigned stream_shards;        /**< of a new stream; 0: 4 */
-    int64_t shard_lifetime_ms;     /**< 0: 4 h */
-    int64_t stream_retention_ms;   /**< 0: 24 h */
-    int64_t expiry_interval_ms;    /**< between sweeps for expired items; 0: 30 s */
-    size_t memory_bytes;           /**< see tr_kv_options */
-    int64_t (*clock_ms)(void *);   /**< Optional: wall clock for tests */
+    const char *dir;             /**< Optional: NULL is in memory. */
+    const char *region;          /**< Optional: "us-east-1". */
+    const char *account;         /**< Optional: "000000000000". */
+    unsigned stream_shards;      /**< of a new stream; 0: 4 */
+    int64_t shard_lifetime_ms;   /**< 0: 4 h */
+    int64_t stream_retention_ms; /**< 0: 24 h */
+    int64_t expiry_interval_ms;  /**< between sweeps for expired items; 0: 30 s */
+    size_t memory_bytes;         /**< see tr_kv_options */
+    int64_t (*clock_ms)(void *); /**< Optional: wall clock for tests */
     void *clock_ctx;
-    void (*on_synced)(void *ctx);  /**< called by the sync thread: let the engine's thread call tr_engine_poll soon */
+    void (*on_synced)(
+        void *ctx); /**< called by the sync thread: let the engine's thread call tr_engine_poll soon */
     void *on_synced_ctx;
     tr_logger logger;
 } tr_engine_options;
@@ -56,14 +58,14 @@ int tr_engine_flush(tr_engine *engine, tr_error *err);
 int tr_engine_poll(tr_engine *engine, tr_error *err);
 /** Flush and wait until all is durable. For shutdown and tests. */
 int tr_engine_sync_wait(tr_engine *engine, tr_error *err);
-/** Housekeeping that is due: shard rollover, trimming, expiry, index backfill, removal of deleted tables. Bounded work
- *  per call. Returns the milliseconds after which to call again. */
+/** Housekeeping that is due: shard rollover, trimming, expiry, index backfill, removal of deleted tables.
+ * Bounded work per call. Returns the milliseconds after which to call again. */
 int64_t tr_engine_tick(tr_engine *engine);
 int64_t tr_engine_now_ms(const tr_engine *engine);
 
 /* ---------------------------------------------------------------------------------------- catalogue */
 
-#define TR_KEY_PARTS_MAX     4  /* attributes per side of a key (multi-attribute index keys; tables have one) */
+#define TR_KEY_PARTS_MAX     4 /* attributes per side of a key (multi-attribute index keys; tables have one) */
 #define TR_TABLE_NAME_MAX    255
 #define TR_ATTR_NAME_MAX     255
 #define TR_TABLE_INDEXES_MAX 25 /* 20 global and 5 local, Developer Guide quotas */
@@ -79,13 +81,23 @@ typedef struct tr_key_schema {
     unsigned hash_count, range_count;
 } tr_key_schema;
 
-typedef enum tr_projection_type { TR_PROJECT_ALL, TR_PROJECT_KEYS_ONLY, TR_PROJECT_INCLUDE } tr_projection_type;
+typedef enum tr_projection_type {
+    TR_PROJECT_ALL,
+    TR_PROJECT_KEYS_ONLY,
+    TR_PROJECT_INCLUDE
+} tr_projection_type;
 typedef enum tr_table_status { TR_CREATING, TR_UPDATING, TR_DELETING, TR_ACTIVE } tr_table_status;
-typedef enum tr_view_type { TR_VIEW_NONE, TR_KEYS_ONLY, TR_NEW_IMAGE, TR_OLD_IMAGE, TR_NEW_AND_OLD_IMAGES } tr_view_type;
+typedef enum tr_view_type {
+    TR_VIEW_NONE,
+    TR_KEYS_ONLY,
+    TR_NEW_IMAGE,
+    TR_OLD_IMAGE,
+    TR_NEW_AND_OLD_IMAGES
+} tr_view_type;
 
 typedef struct tr_throughput {
-    int64_t read, write;         /* provisioned; 0 when on demand */
-    int64_t max_read, max_write; /* on demand; -1: not set */
+    int64_t read, write;           /* provisioned; 0 when on demand */
+    int64_t max_read, max_write;   /* on demand; -1: not set */
     int64_t warm_read, warm_write; /* 0: not set */
 } tr_throughput;
 
@@ -134,7 +146,8 @@ typedef struct tr_table {
     int64_t item_count, size_bytes;
 } tr_table;
 
-/** What CreateTable asks for, validated by the caller: names, types and counts are right and consistent. Copied. */
+/** What CreateTable asks for, validated by the caller: names, types and counts are right and consistent.
+ * Copied. */
 typedef struct tr_table_spec {
     tr_view name;
     tr_key_schema schema;
@@ -169,8 +182,8 @@ typedef struct tr_table_change {
     bool set_table_class, set_sse;
     tr_view table_class, sse;
     bool set_stream;
-    tr_view_type stream_view; /* TR_VIEW_NONE disables */
-    const tr_index *create_index; /* at most one */
+    tr_view_type stream_view;          /* TR_VIEW_NONE disables */
+    const tr_index *create_index;      /* at most one */
     const tr_key_part *new_attributes; /* definitions that create_index brings */
     unsigned new_attribute_count;
     tr_view delete_index, update_index; /* names; empty: none */
@@ -189,7 +202,8 @@ typedef enum tr_write_kind { TR_WRITE_PUT, TR_WRITE_UPDATE, TR_WRITE_DELETE, TR_
 typedef enum tr_write_outcome {
     TR_WRITE_DONE,
     TR_WRITE_CONDITION_FAILED,
-    TR_WRITE_INVALID /* `error` tells: the update does not fit the item, item too large, index key of a wrong type */
+    TR_WRITE_INVALID /* `error` tells: the update does not fit the item, item too large, index key of a wrong
+                        type */
 } tr_write_outcome;
 
 /** One action. The caller has validated key types and sizes. Views must live until the call returns. */
@@ -209,11 +223,13 @@ typedef struct tr_write {
 } tr_write;
 
 /**
- * Carries out the actions. atomic: either all or none (a transaction: conditions of all are checked first; keys are
- * distinct, checked by the caller); else each on its own, in order. Results of each are filled in; for atomic ones
- * all outcomes are given, so that cancellation reasons can be told. Returns a code only if the store failed.
+ * Carries out the actions. atomic: either all or none (a transaction: conditions of all are checked first;
+ * keys are distinct, checked by the caller); else each on its own, in order. Results of each are filled in;
+ * for atomic ones all outcomes are given, so that cancellation reasons can be told. Returns a code only if
+ * the store failed.
  */
-int tr_engine_write(tr_engine *engine, tr_write *writes, size_t count, bool atomic, tr_arena *arena, tr_error *err);
+int tr_engine_write(tr_engine *engine, tr_write *writes, size_t count, bool atomic, tr_arena *arena,
+                    tr_error *err);
 
 typedef struct tr_engine_snapshot tr_engine_snapshot;
 /** The last synced state, to read from several times; NULL in calls below means the same, taken anew. */
@@ -227,7 +243,14 @@ int tr_engine_get(tr_engine *engine, const tr_engine_snapshot *snapshot, const t
                   tr_arena *arena, tr_item *ret_item, tr_error *err);
 
 typedef enum tr_range_op {
-    TR_RANGE_ALL, TR_RANGE_EQ, TR_RANGE_LT, TR_RANGE_LE, TR_RANGE_GT, TR_RANGE_GE, TR_RANGE_BETWEEN, TR_RANGE_BEGINS
+    TR_RANGE_ALL,
+    TR_RANGE_EQ,
+    TR_RANGE_LT,
+    TR_RANGE_LE,
+    TR_RANGE_GT,
+    TR_RANGE_GE,
+    TR_RANGE_BETWEEN,
+    TR_RANGE_BEGINS
 } tr_range_op;
 
 /** What to walk: one partition (Query) or a segment of a whole table or index (Scan). */
@@ -240,18 +263,19 @@ typedef struct tr_cursor_spec {
     unsigned hash_count;
     tr_value range[TR_KEY_PARTS_MAX]; /* leading range attributes that must be equal */
     unsigned range_count;
-    tr_range_op op; /* on the range attribute behind those */
+    tr_range_op op;     /* on the range attribute behind those */
     tr_value low, high; /* high for BETWEEN only */
     bool backward;
     uint32_t segment, segments; /* Scan; segments 0 counts as 1 */
-    tr_item after;              /* exclusive start: the key attributes of table and index; empty: from the start */
+    tr_item after; /* exclusive start: the key attributes of table and index; empty: from the start */
 } tr_cursor_spec;
 
 typedef struct tr_cursor tr_cursor;
 /** `after` outside of the range walked: TR_EINVAL. */
 int tr_cursor_new(tr_engine *engine, const tr_cursor_spec *spec, tr_cursor **ret_cursor, tr_error *err);
 void tr_cursor_free(tr_cursor *cursor);
-/** The next item (what the index holds of it); its view lives until the next call. TR_ENOTFOUND at the end. */
+/** The next item (what the index holds of it); its view lives until the next call. TR_ENOTFOUND at the end.
+ */
 int tr_cursor_next(tr_cursor *cursor, tr_item *ret_item, tr_error *err);
 
 /* ------------------------------------------------------------------------------------------ streams */
@@ -259,7 +283,8 @@ int tr_cursor_next(tr_cursor *cursor, tr_item *ret_item, tr_error *err);
 /** Sequence numbers on the wire are 10^20 + this counter, so that they have 21 digits; 0 is before all. */
 #define TR_SEQUENCE_TEXT_MAX 22
 void tr_sequence_format(uint64_t sequence, char *out);
-/** Any number of 21 to 40 digits; one that is no sequence of ours is mapped in order (below all: 0, above: UINT64_MAX). TR_EPARSE. */
+/** Any number of 21 to 40 digits; one that is no sequence of ours is mapped in order (below all: 0, above:
+ * UINT64_MAX). TR_EPARSE. */
 int tr_sequence_parse(tr_view text, uint64_t *ret_sequence);
 
 #define TR_SHARD_ID_MAX 66
@@ -306,8 +331,8 @@ typedef bool tr_change_fn(void *ctx, const tr_change *change);
  * Records of one shard with sequence >= from, in order, of the last synced state. ret_next: where to go on.
  * TR_ETRIMMED if `from` lies before the trim horizon and records there were dropped.
  */
-int tr_engine_read_shard(tr_engine *engine, tr_stream *stream, const tr_shard *shard, uint64_t from, tr_change_fn *fn,
-                         void *ctx, uint64_t *ret_next, tr_error *err);
+int tr_engine_read_shard(tr_engine *engine, tr_stream *stream, const tr_shard *shard, uint64_t from,
+                         tr_change_fn *fn, void *ctx, uint64_t *ret_next, tr_error *err);
 /** The same over all shards of the stream, merged by sequence. */
 int tr_engine_read_stream(tr_engine *engine, tr_stream *stream, uint64_t from, tr_change_fn *fn, void *ctx,
                           uint64_t *ret_next, tr_error *err);
@@ -328,7 +353,8 @@ void tr_engine_unlisten(tr_engine *engine, tr_listener *listener);
 
 /* ------------------------------------------------------------------------------------------ others' use */
 
-/** The store, for the bus: its writes join the engine's batch (family TR_KV_BUS only) and follow the same tickets. */
+/** The store, for the bus: its writes join the engine's batch (family TR_KV_BUS only) and follow the same
+ * tickets. */
 tr_kv *tr_engine_kv(tr_engine *engine);
 tr_kv_batch *tr_engine_batch(tr_engine *engine);
 

@@ -5,10 +5,10 @@
 /**
  * src/expr/expr.h: DynamoDB's expressions, internal to libtailrace-engine.
  *
- * Conditions and filters, key conditions, projections and updates: parsed and checked as the service does, into small
- * trees that are evaluated on packed items. The legacy parameters (Expected, AttributeUpdates, KeyConditions,
- * QueryFilter, ScanFilter, AttributesToGet) and PartiQL's WHERE and SET build the same trees with the constructors
- * below, without text.
+ * Conditions and filters, key conditions, projections and updates: parsed and checked as the service does,
+ * into small trees that are evaluated on packed items. The legacy parameters (Expected, AttributeUpdates,
+ * KeyConditions, QueryFilter, ScanFilter, AttributesToGet) and PartiQL's WHERE and SET build the same trees
+ * with the constructors below, without text.
  *
  * How a request goes (the order is the service's: everything up to 4 comes before the table is looked up)
  *   1. tr_expr_env_init; tr_expr_env_read_names, tr_expr_env_read_values
@@ -18,11 +18,11 @@
  *   5. what needs the table: tr_key_condition_resolve, tr_update_attributes, …
  *   6. tr_condition_eval, tr_projection_apply, tr_update_apply, any number of times
  *
- * Memory: everything is allocated in the env's arena (constructors: the arena given), nothing is ever freed one by
- * one. Trees refer to the texts, names and values they were made from, which must live as long as the arena does.
- * Threads: parsed trees do not change; evaluating one from several threads is safe, each with an arena of its own.
- * Errors: 0, TR_ENOMEM, or TR_EINVAL with `err` (may be NULL) worded as the service words it: type
- * "ValidationException", http_status 400. Nothing here recurses deeper than TR_EXPR_DEPTH_MAX.
+ * Memory: everything is allocated in the env's arena (constructors: the arena given), nothing is ever freed
+ * one by one. Trees refer to the texts, names and values they were made from, which must live as long as the
+ * arena does. Threads: parsed trees do not change; evaluating one from several threads is safe, each with an
+ * arena of its own. Errors: 0, TR_ENOMEM, or TR_EINVAL with `err` (may be NULL) worded as the service words
+ * it: type "ValidationException", http_status 400. Nothing here recurses deeper than TR_EXPR_DEPTH_MAX.
  */
 
 #include <tailrace/item.h>
@@ -32,17 +32,18 @@ extern "C" {
 #endif
 
 /* Limits of the Developer Guide, "Service, account, and table quotas", section on expression parameters. */
-#define TR_EXPR_TEXT_MAX      4096            /* bytes of an expression */
-#define TR_EXPR_OPERATORS_MAX 300             /* operators or functions in an expression */
-#define TR_EXPR_IN_MAX        100             /* operands of IN */
-#define TR_EXPR_NAME_MAX      255             /* bytes of a placeholder */
+#define TR_EXPR_TEXT_MAX      4096              /* bytes of an expression */
+#define TR_EXPR_OPERATORS_MAX 300               /* operators or functions in an expression */
+#define TR_EXPR_IN_MAX        100               /* operands of IN */
+#define TR_EXPR_NAME_MAX      255               /* bytes of a placeholder */
 #define TR_EXPR_MAPS_MAX      (2 * 1024 * 1024) /* bytes of all names or all values of a request */
-/** Nesting of a condition's tree and of an update's operands; more than the operator limit lets an expression reach. */
-#define TR_EXPR_DEPTH_MAX     320
+/** Nesting of a condition's tree and of an update's operands; more than the operator limit lets an expression
+ * reach. */
+#define TR_EXPR_DEPTH_MAX 320
 /** Steps of a document path, as levels of an item. */
-#define TR_PATH_MAX           TR_ITEM_DEPTH_MAX
+#define TR_PATH_MAX TR_ITEM_DEPTH_MAX
 /** Attributes that make up a partition or sort key of an index (Developer Guide, "Multi-attribute keys"). */
-#define TR_KEY_PARTS_MAX      4
+#define TR_KEY_PARTS_MAX 4
 
 typedef enum tr_expr_kind {
     TR_EXPR_CONDITION,
@@ -88,16 +89,17 @@ typedef struct tr_expr_env {
 void tr_expr_env_init(tr_expr_env *env, tr_arena *arena);
 
 /**
- * Reads the map of names, whose first token was just read. Only JSON types are checked ("SerializationException" in
- * err); syntax is checked by tr_expr_env_check. The reader's input and arena must outlive the env.
+ * Reads the map of names, whose first token was just read. Only JSON types are checked
+ * ("SerializationException" in err); syntax is checked by tr_expr_env_check. The reader's input and arena
+ * must outlive the env.
  */
 int tr_expr_env_read_names(tr_expr_env *env, tr_json_reader *reader, tr_error *err);
 /**
- * Reads the map of values, whose first token was just read. Values are packed by way of `scratch` (may be NULL; its
- * contents are lost) and copied into the arena. If a value is at fault, the code is that of tr_value_read, and
- * env->item_error and env->item_error_key tell which and how: src/api words it ("ExpressionAttributeValues contains
- * invalid value: … for key :v"); err then holds a rough text. A caller that must find other faults first keeps the
- * map's text (tr_json_raw) and reads it here when its turn comes.
+ * Reads the map of values, whose first token was just read. Values are packed by way of `scratch` (may be
+ * NULL; its contents are lost) and copied into the arena. If a value is at fault, the code is that of
+ * tr_value_read, and env->item_error and env->item_error_key tell which and how: src/api words it
+ * ("ExpressionAttributeValues contains invalid value: … for key :v"); err then holds a rough text. A caller
+ * that must find other faults first keeps the map's text (tr_json_raw) and reads it here when its turn comes.
  */
 int tr_expr_env_read_values(tr_expr_env *env, tr_json_reader *reader, tr_buf *scratch, tr_error *err);
 /** Adds one by hand. `value` must live as long as the arena. */
@@ -114,14 +116,15 @@ typedef struct tr_expr_param {
 } tr_expr_param;
 int tr_expr_env_check(const tr_expr_env *env, const tr_expr_param *params, uint32_t count, tr_error *err);
 
-/** "Value provided in ExpressionAttributeNames unused in expressions: keys: {#x, #y}", and the same for values. */
+/** "Value provided in ExpressionAttributeNames unused in expressions: keys: {#x, #y}", and the same for
+ * values. */
 int tr_expr_env_check_unused(const tr_expr_env *env, tr_error *err);
 
 /* ------------------------------------------------------------------------------------------------- paths */
 
 /** A step of a document path: .name or [index]. */
 typedef struct tr_path_part {
-    tr_view name;   /**< name.ptr is NULL for a list index */
+    tr_view name; /**< name.ptr is NULL for a list index */
     uint32_t index;
 } tr_path_part;
 
@@ -150,9 +153,9 @@ typedef enum tr_cond_op {
     TR_COND_LE,
     TR_COND_GT,
     TR_COND_GE,
-    TR_COND_BETWEEN,     /**< three operands: tested, lower, upper */
-    TR_COND_IN,          /**< tested, then one or more */
-    TR_COND_EXISTS,      /**< one operand, a path */
+    TR_COND_BETWEEN, /**< three operands: tested, lower, upper */
+    TR_COND_IN,      /**< tested, then one or more */
+    TR_COND_EXISTS,  /**< one operand, a path */
     TR_COND_NOT_EXISTS,
     TR_COND_TYPE,        /**< path, a value of type S naming a type */
     TR_COND_BEGINS_WITH, /**< two operands */
@@ -188,7 +191,8 @@ typedef struct tr_condition {
 /** kind: TR_EXPR_CONDITION or TR_EXPR_FILTER, which only words the errors. */
 int tr_condition_parse(tr_expr_env *env, tr_expr_kind kind, tr_view text, const tr_condition **ret_condition,
                        tr_error *err);
-/** Whether the condition holds; an absent item is an empty view. Cannot fail: what does not fit is not true. */
+/** Whether the condition holds; an absent item is an empty view. Cannot fail: what does not fit is not true.
+ */
 bool tr_condition_eval(const tr_condition *condition, tr_item item);
 
 /** Nodes of a tree without text. The arrays are copied; what they point to is not. NULL without memory. */
@@ -250,9 +254,9 @@ typedef struct tr_key_schema {
 } tr_key_schema;
 
 /**
- * A key condition against a schema: the partition key's values, the values that the first equal_count range attributes
- * must equal, and op (TR_KEY_NONE, or LT to BEGINS_WITH) on the range attribute after these. So `sk = :v` is
- * equal_count 1 with TR_KEY_NONE, and `sk > :v` is equal_count 0 with TR_KEY_GT.
+ * A key condition against a schema: the partition key's values, the values that the first equal_count range
+ * attributes must equal, and op (TR_KEY_NONE, or LT to BEGINS_WITH) on the range attribute after these. So
+ * `sk = :v` is equal_count 1 with TR_KEY_NONE, and `sk > :v` is equal_count 0 with TR_KEY_GT.
  */
 typedef struct tr_key_condition {
     uint32_t hash_count, equal_count;
@@ -264,8 +268,8 @@ typedef struct tr_key_condition {
 
 int tr_key_expr_parse(tr_expr_env *env, tr_view text, const tr_key_expr **ret_expr, tr_error *err);
 /**
- * Fits the tests to the schema. `legacy`: they come from KeyConditions, whose errors the service words differently in
- * places. Values are borrowed from the tests.
+ * Fits the tests to the schema. `legacy`: they come from KeyConditions, whose errors the service words
+ * differently in places. Values are borrowed from the tests.
  */
 int tr_key_condition_resolve(const tr_key_expr *expr, const tr_key_schema *schema, bool legacy,
                              tr_key_condition *ret_condition, tr_error *err);
@@ -276,11 +280,11 @@ typedef struct tr_projection tr_projection;
 
 int tr_projection_parse(tr_expr_env *env, tr_view text, const tr_projection **ret_projection, tr_error *err);
 /** From paths (AttributesToGet, PartiQL's SELECT). TR_ENOMEM, or TR_EINVAL if two overlap. */
-int tr_projection_of(tr_arena *arena, const tr_path *paths, uint32_t count, const tr_projection **ret_projection,
-                     tr_error *err);
+int tr_projection_of(tr_arena *arena, const tr_path *paths, uint32_t count,
+                     const tr_projection **ret_projection, tr_error *err);
 /**
- * What the projection leaves of an item, packed in the arena; elements of lists close ranks in their order. An item
- * without any of the attributes gives an empty item. TR_ENOMEM.
+ * What the projection leaves of an item, packed in the arena; elements of lists close ranks in their order.
+ * An item without any of the attributes gives an empty item. TR_ENOMEM.
  */
 int tr_projection_apply(const tr_projection *projection, tr_item item, tr_arena *arena, tr_item *ret_item);
 /** The top-level attributes named, each once, in the order of the text. */
@@ -323,26 +327,27 @@ typedef struct tr_update tr_update;
 
 int tr_update_parse(tr_expr_env *env, tr_view text, const tr_update **ret_update, tr_error *err);
 /**
- * From steps (AttributeUpdates, PartiQL's SET and REMOVE), which are copied. TR_ENOMEM, TR_ELIMIT (terms nested deeper
- * than TR_EXPR_DEPTH_MAX), TR_EINVAL if two paths overlap.
+ * From steps (AttributeUpdates, PartiQL's SET and REMOVE), which are copied. TR_ENOMEM, TR_ELIMIT (terms
+ * nested deeper than TR_EXPR_DEPTH_MAX), TR_EINVAL if two paths overlap.
  */
 int tr_update_of(tr_arena *arena, const tr_update_step *steps, uint32_t count, const tr_update **ret_update,
                  tr_error *err);
-/** The top-level attributes it changes, each once, in the order of the text (key attributes may not be among them). */
+/** The top-level attributes it changes, each once, in the order of the text (key attributes may not be among
+ * them). */
 const tr_view *tr_update_attributes(const tr_update *update, uint32_t *ret_count);
 /** Whether it makes an item where there was none: REMOVE and DELETE alone do not. */
 bool tr_update_creates(const tr_update *update);
 /**
- * The item after the update, packed in the arena. `old`: the item before, or an empty view if there is none; the new
- * item then begins with the attributes of `key`. All operands are read from the old item. Sizes and nesting of the
- * result are the caller's to check, except that results beyond a few times TR_ITEM_SIZE_MAX are refused here with the
- * service's words for items too large.
+ * The item after the update, packed in the arena. `old`: the item before, or an empty view if there is none;
+ * the new item then begins with the attributes of `key`. All operands are read from the old item. Sizes and
+ * nesting of the result are the caller's to check, except that results beyond a few times TR_ITEM_SIZE_MAX
+ * are refused here with the service's words for items too large.
  */
 int tr_update_apply(const tr_update *update, tr_item old, tr_item key, tr_arena *arena, tr_item *ret_new,
                     tr_error *err);
 /**
- * The touched paths' values: of the old item for ReturnValues UPDATED_OLD, of the new one for UPDATED_NEW. Packed in
- * the arena; empty if nothing is there. TR_ENOMEM.
+ * The touched paths' values: of the old item for ReturnValues UPDATED_OLD, of the new one for UPDATED_NEW.
+ * Packed in the arena; empty if nothing is there. TR_ENOMEM.
  */
 int tr_update_touched(const tr_update *update, tr_item item, tr_arena *arena, tr_item *ret_item);
 

@@ -5,9 +5,10 @@
 /**
  * kv.h: an ordered store of byte keys and values over RocksDB, on disk or in memory.
  *
- * One store has four families of keys that share one log, so that a batch over several is atomic. Writing is two
- * steps: tr_kv_write makes a batch visible to later reads, tr_kv_sync makes all that was written before it durable.
- * Batches, iterators and pins belong to one thread at a time; everything else may be called from any thread.
+ * One store has four families of keys that share one log, so that a batch over several is atomic. Writing is
+ * two steps: tr_kv_write makes a batch visible to later reads, tr_kv_sync makes all that was written before
+ * it durable. Batches, iterators and pins belong to one thread at a time; everything else may be called from
+ * any thread.
  */
 
 #include <tailrace/base.h>
@@ -26,13 +27,13 @@ typedef struct tr_kv_snapshot tr_kv_snapshot;
 typedef struct tr_kv_iter tr_kv_iter;
 
 typedef struct tr_kv_options {
-    const char *dir;       /**< Optional: NULL keeps everything in memory. Created if it is not there. */
-    size_t memory_bytes;   /**< ceiling for block cache and write buffers together; 0: 64 MiB */
+    const char *dir;     /**< Optional: NULL keeps everything in memory. Created if it is not there. */
+    size_t memory_bytes; /**< ceiling for block cache and write buffers together; 0: 64 MiB */
     tr_logger logger;
 } tr_kv_options;
 
-/** Opens or creates. TR_EBUSY if another process has it, TR_EVERSION, TR_ECORRUPT, TR_EIO. A torn tail of the log is
- *  tolerated, damage before it is not. */
+/** Opens or creates. TR_EBUSY if another process has it, TR_EVERSION, TR_ECORRUPT, TR_EIO. A torn tail of the
+ * log is tolerated, damage before it is not. */
 int tr_kv_open(const tr_kv_options *options, tr_kv **ret_kv, tr_error *err);
 /** All iterators, pins and snapshots must be gone. */
 void tr_kv_close(tr_kv *kv);
@@ -61,7 +62,8 @@ void tr_kv_batch_putv(tr_kv_batch *batch, tr_kv_family family, const tr_view *ke
 void tr_kv_batch_delete(tr_kv_batch *batch, tr_kv_family family, tr_view key);
 /** Deletes from <= key < to. */
 void tr_kv_batch_delete_range(tr_kv_batch *batch, tr_kv_family family, tr_view from, tr_view to);
-/** Applies the batch atomically; visible on return, durable after the next tr_kv_sync. The batch stays as it is. */
+/** Applies the batch atomically; visible on return, durable after the next tr_kv_sync. The batch stays as it
+ * is. */
 int tr_kv_write(tr_kv *kv, tr_kv_batch *batch, tr_error *err);
 /** Makes all earlier writes durable. In memory: does nothing. */
 int tr_kv_sync(tr_kv *kv, tr_error *err);
@@ -70,9 +72,10 @@ bool tr_kv_in_memory(const tr_kv *kv);
 tr_kv_snapshot *tr_kv_snapshot_new(tr_kv *kv);
 void tr_kv_snapshot_free(tr_kv *kv, tr_kv_snapshot *snapshot);
 
-/** Walks lower <= key < upper (empty upper: no bound); both are copied. Starts before the first: call seek. */
-int tr_kv_iter_new(tr_kv *kv, tr_kv_family family, const tr_kv_snapshot *snapshot, tr_view lower, tr_view upper,
-                   tr_kv_iter **ret_iter);
+/** Walks lower <= key < upper (empty upper: no bound); both are copied. Starts before the first: call seek.
+ */
+int tr_kv_iter_new(tr_kv *kv, tr_kv_family family, const tr_kv_snapshot *snapshot, tr_view lower,
+                   tr_view upper, tr_kv_iter **ret_iter);
 void tr_kv_iter_free(tr_kv_iter *iter);
 /** To the first key >= key. */
 void tr_kv_iter_seek(tr_kv_iter *iter, tr_view key);
@@ -82,7 +85,8 @@ void tr_kv_iter_first(tr_kv_iter *iter);
 void tr_kv_iter_last(tr_kv_iter *iter);
 void tr_kv_iter_next(tr_kv_iter *iter);
 void tr_kv_iter_prev(tr_kv_iter *iter);
-/** Key and value at the iterator, valid until it moves; false at the end or on an error (ret of tr_kv_iter_status). */
+/** Key and value at the iterator, valid until it moves; false at the end or on an error (ret of
+ * tr_kv_iter_status). */
 bool tr_kv_iter_get(const tr_kv_iter *iter, tr_view *ret_key, tr_view *ret_value);
 int tr_kv_iter_status(const tr_kv_iter *iter, tr_error *err);
 

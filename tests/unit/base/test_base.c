@@ -70,8 +70,9 @@ static void times_go_both_ways(void **state)
     }
     assert_int_equal(tr_time_parse(TR_VIEW("2024-02-29T12:00:00.5+02:00"), &ms), 0);
     assert_int_equal(ms, INT64_C(1709200800500));
-    static const char *bad[] = {"2023-02-29T00:00:00Z", "2024-01-01T00:00:00", "2024-01-01", "2024-13-01T00:00:00Z",
-                                "2024-01-01T24:00:00Z", "2024-01-01T00:00:00Zx", "", "2024-01-01T00:00:00.Z"};
+    static const char *bad[] = {
+        "2023-02-29T00:00:00Z", "2024-01-01T00:00:00",   "2024-01-01", "2024-13-01T00:00:00Z",
+        "2024-01-01T24:00:00Z", "2024-01-01T00:00:00Zx", "",           "2024-01-01T00:00:00.Z"};
     for (size_t i = 0; i < TR_COUNT(bad); i++)
         assert_int_equal(tr_time_parse(tr_view_str(bad[i]), &ms), TR_EPARSE);
     assert_int_equal(tr_duration_parse(TR_VIEW("15m"), &ms), 0);
@@ -121,7 +122,8 @@ static void base64_is_strict(void **state)
         assert_memory_equal(bytes, back, len);
         tr_buf_done(&b);
     }
-    static const char *bad[] = {"A", "AA", "AAA", "A===", "AA==AAAA", "AB==", "AAB=", "AA A", "AA\n=", "_-AA", "===="};
+    static const char *bad[] = {
+        "A", "AA", "AAA", "A===", "AA==AAAA", "AB==", "AAB=", "AA A", "AA\n=", "_-AA", "===="};
     for (size_t i = 0; i < TR_COUNT(bad); i++) {
         char out[16];
         size_t n;

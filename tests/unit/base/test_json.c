@@ -53,11 +53,45 @@ static void reads_values(void **state)
 static void refuses_what_is_not_json(void **state)
 {
     (void)state;
-    static const char *cases[] = {"", " ", "{", "[", "}", "[1,]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "[1 2]",
-                                  "01", "1.", ".5", "+1", "1e", "-", "nul", "tru", "\"", "\"\\", "\"\\x\"",
-                                  "\"\\u12\"", "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\n\"", "\"\xff\"",
-                                  "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf5\x80\x80\x80\"", "1 1", "{} []", "'a'",
-                                  "[1}", "{\"a\":1]", "// c\n1", "\"\\\"", "NaN"};
+    static const char *cases[] = {"",
+                                  " ",
+                                  "{",
+                                  "[",
+                                  "}",
+                                  "[1,]",
+                                  "{\"a\"}",
+                                  "{\"a\":}",
+                                  "{\"a\":1,}",
+                                  "{a:1}",
+                                  "[1 2]",
+                                  "01",
+                                  "1.",
+                                  ".5",
+                                  "+1",
+                                  "1e",
+                                  "-",
+                                  "nul",
+                                  "tru",
+                                  "\"",
+                                  "\"\\",
+                                  "\"\\x\"",
+                                  "\"\\u12\"",
+                                  "\"\\ud800\"",
+                                  "\"\\udc00\"",
+                                  "\"\\ud800\\u0041\"",
+                                  "\"\n\"",
+                                  "\"\xff\"",
+                                  "\"\xc0\x80\"",
+                                  "\"\xed\xa0\x80\"",
+                                  "\"\xf5\x80\x80\x80\"",
+                                  "1 1",
+                                  "{} []",
+                                  "'a'",
+                                  "[1}",
+                                  "{\"a\":1]",
+                                  "// c\n1",
+                                  "\"\\\"",
+                                  "NaN"};
     for (size_t i = 0; i < TR_COUNT(cases); i++) {
         char out[256];
         account(cases[i], strlen(cases[i]), out, sizeof out);
@@ -81,7 +115,9 @@ static void skips_and_gives_raw_text(void **state)
     tr_arena arena;
     tr_arena_init(&arena, 1 << 16);
     tr_json_reader r;
-    tr_json_init(&r, TR_VIEW("{\"a\": {\"x\":[1,{\"y\":2}]} ,\"b\":\"q\\\"\\\\\", \"c\" : [ 1 ] ,\"d\":null}"), &arena);
+    tr_json_init(&r,
+                 TR_VIEW("{\"a\": {\"x\":[1,{\"y\":2}]} ,\"b\":\"q\\\"\\\\\", \"c\" : [ 1 ] ,\"d\":null}"),
+                 &arena);
     tr_view raw;
     assert_int_equal(tr_json_next(&r), TR_JSON_OBJECT);
     assert_true(tr_json_next_key(&r));
@@ -157,17 +193,18 @@ static void writes_documents(void **state)
     tr_json_member_u64(&w, "u", UINT64_MAX);
     tr_json_end_object(&w);
     assert_int_equal(tr_buf_status(&buf), 0);
-    assert_view(tr_buf_view(&buf), "data:{\"s\":\"a\\\"\\\\\\n\\u0001\\u001f\xc3\xa9\",\"i\":-9223372036854775808,"
-                                   "\"a\":[true,null,{},\"\",\"YWJjZA==\"],\"u\":18446744073709551615}");
+    assert_view(tr_buf_view(&buf),
+                "data:{\"s\":\"a\\\"\\\\\\n\\u0001\\u001f\xc3\xa9\",\"i\":-9223372036854775808,"
+                "\"a\":[true,null,{},\"\",\"YWJjZA==\"],\"u\":18446744073709551615}");
     tr_buf_done(&buf);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_values),        cmocka_unit_test(refuses_what_is_not_json),
-        cmocka_unit_test(nesting_is_limited),  cmocka_unit_test(skips_and_gives_raw_text),
-        cmocka_unit_test(integers_are_exact),  cmocka_unit_test(writes_documents),
+        cmocka_unit_test(reads_values),       cmocka_unit_test(refuses_what_is_not_json),
+        cmocka_unit_test(nesting_is_limited), cmocka_unit_test(skips_and_gives_raw_text),
+        cmocka_unit_test(integers_are_exact), cmocka_unit_test(writes_documents),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
