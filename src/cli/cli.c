@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/cli.h"
+
+#include <tailrace/json.h>
+
+#include <assert.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MESSAGE_MAX 8192 /* bytes of a message; an error's text has at most TR_ERROR_MESSAGE_MAX */
+
+static bool log_json;
+
+enum { OPTION_HELP = 0x10000, OPTION_VERSION, OPTION_LOG };
+
+static const tr_cli_option common_options[] = {
+    {"log", OPTION_LOG, "text|json", "how messages are written to stderr"},
+    {"help", OPTION_HELP, NULL, "show this text"},
+    {"version", OPTION_VERSION, NULL, "show the version"},
+    {NULL, 0, NULL, NULL}};
+
+/* ------------------------------------------------------------------------------------------- messages */
+
+static void write_message(tr_log_level level, const char *message)
+{
+    static const char *const names[] = {"debug", "info", "warning", "error"};
+    tr_buf out;
+    tr_buf_init(&out, (size_t)MESSAGE_MAX * 8);
+    if (log_json) {
+        tr_json_writer w;
+        char time[TR_TIME_TEXT_MAX];
+        tr_time_format(tr_clock_wall_ms(), true, time);
+        tr_json_write_init(&w, &out);
+        tr_json_begin_object(&w);
+        tr_json_member_cstring(&w, "time", time);
+        tr_json_member_cstring(&w, "level", names[level]);
+        tr_json_member_cstring(&w, "message", message);
+        tr_json_end_object(&w);
+    } else {
+        if (level >= TR_LOG_WARN)
+            tr_buf_printf(&out, "tailrace: %s: ", names[level]);
+        tr_buf_put_str(&out, message);
+    }
+    tr_buf_putc(&out, '\n');
+    if (!tr_buf_status(&out)) /* in one piece, so that messages of several threads do not mingle */
+        (void)fwrite(out.ptr, 1, out.len, stderr);
+    tr_buf_done(&out);
+}
+
+void tr_cli_message(tr_log_level level, const char *format, ...)
+{
+    char message[MESSAGE_MAX];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    write_message(level, message);
+}
+
+static void log_callback(void *ctx, tr_log_level level, const char *message)
+{
+    (void)ctx;
+    if (level > TR_LOG_DEBUG || getenv("TAILRACE_DEBUG"))
+        write_message(level, message);
+}
+
+tr_logger tr_cli_logger(void)
+{
+    return (tr_logger){.fn = log_callback};
+}
+
+int tr_cli_exit_code(int code)
+{
+    switch (code) {
+    case 0:
+        return TR_EXIT_OK;
+    case TR_ENOTFOUND:
+        return TR_EXIT_NOT_FOUND;
+    case TR_ECONFLICT:
+    case TR_EEXIST:
+        return TR_EXIT_CONFLICT;
+    case TR_ECANCELED:
+        return TR_EXIT_INTERRUPTED;
+    default:
+        return TR_EXIT_FAILURE;
+    }
+}
+
+int tr_cli_fail(const tr_error *err)
+{
+    const char *message = err->message[0] ? err->message : tr_strerror(err->code);
+    if (err->type[0])
+        tr_cli_message(TR_LOG_ERROR, "%s: %s", err->type, message);
+    else
+        tr_cli_message(TR_LOG_ERROR, "%s", message);
+    return tr_cli_exit_code(err->code ? err->code : TR_EIO);
+}
+
+int tr_cli_usage(const tr_cli *cli, const char *format, ...)
+{
+    char message[MESSAGE_MAX / 2];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    if (cli->command)
+        tr_cli_message(TR_LOG_ERROR, "%s (see tailrace %s --help)", message, cli->command->name);
+    else
+        tr_cli_message(TR_LOG_ERROR, "%s (see tailrace --help)", message);
+    return TR_EXIT_USAGE;
+}
+
+/* ----------------------------------------------------------------------------------------------- help */
+
+#define HELP_COLUMN 30 /* where the explanations begin */
+
+static void help_options(const tr_cli_option *options, tr_buf *out)
+{
+    for (const tr_cli_option *o = options; o && o->name; o++) {
+        size_t from = out->len;
+        if (o->id < 128)
+            tr_buf_printf(out, "  -%c, ", o->id);
+        else
+            tr_buf_put_str(out, "      ");
+        tr_buf_printf(out, "--%s", o->name);
+        if (o->argument)
+            tr_buf_printf(out, " %s", o->argument);
+        size_t width = out->len - from;
+        if (width > HELP_COLUMN - 2)
+            width = 0, tr_buf_putc(out, '\n');
+        for (const char *line = o->help; line;) {
+            const char *end = strchr(line, '\n');
+            tr_buf_printf(out, "%*s%.*s\n", (int)(HELP_COLUMN - width), "",
+                          end ? (int)(end - line) : (int)strlen(line), line);
+            width = 0;
+            line = end ? end + 1 : NULL;
+        }
+    }
+}
+
+void tr_cli_help(const tr_cli_command *command, tr_buf *out)
+{
+    tr_buf_printf(out, "usage: tailrace %s [option…]%s%s\n\n%s\n", command->name,
+                  command->arguments ? " " : "", command->arguments ? command->arguments : "",
+                  command->summary);
+    if (command->text)
+        tr_buf_printf(out, "\n%s\n", command->text);
+    tr_buf_put_str(out, "\nOptions:\n");
+    help_options(command->options, out);
+    help_options(common_options, out);
+}
+
+static void help_all(tr_buf *out)
+{
+    tr_buf_put_str(out, "usage: tailrace COMMAND [option…] [argument…]\n\n"
+                        "Carries the changes of DynamoDB tables to where they are wanted, and is a DynamoDB "
+                        "itself where there is none.\n\nCommands:\n");
+    for (size_t i = 0; tr_cli_commands[i]; i++)
+        tr_buf_printf(out, "  %-12s %s\n", tr_cli_commands[i]->name, tr_cli_commands[i]->summary);
+    tr_buf_put_str(out, "\n`tailrace COMMAND --help` tells a command's options.\n"
+                        "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 not found, 4 conflict, "
+                        "130 interrupted.\n");
+}
+
+static void print(tr_buf *out)
+{
+    if (!tr_buf_status(out))
+        (void)fwrite(out->ptr, 1, out->len, stdout);
+    tr_buf_done(out);
+}
+
+/* -------------------------------------------------------------------------------------------- options */
+
+/* The table in getopt's terms; a leading ':' has missing arguments told apart from unknown options. */
+static void fill_options(const tr_cli_option *table, struct option *longs, char *shorts)
+{
+    size_t n = 0, s = strlen(shorts);
+    while (longs[n].name)
+        n++;
+    for (; table && table->name; table++) {
+        assert(n < TR_CLI_OPTIONS_MAX);
+        longs[n++] =
+            (struct option){table->name, table->argument ? required_argument : no_argument, NULL, table->id};
+        if (table->id < 128) {
+            shorts[s++] = (char)table->id;
+            if (table->argument)
+                shorts[s++] = ':';
+            shorts[s] = 0;
+        }
+    }
+}
+
+static int handle_common(tr_cli *cli, int option)
+{
+    tr_buf out;
+    switch (option) {
+    case OPTION_HELP:
+        tr_buf_init(&out, SIZE_MAX / 2);
+        tr_cli_help(cli->command, &out);
+        print(&out);
+        break;
+    case OPTION_VERSION:
+        (void)printf("tailrace %s\n", TR_VERSION);
+        break;
+    case OPTION_LOG:
+        if (strcmp(optarg, "json") != 0 && strcmp(optarg, "text") != 0) {
+            cli->exit_code = tr_cli_usage(cli, "--log takes text or json, not '%s'", optarg);
+            return -1;
+        }
+        log_json = optarg[0] == 'j';
+        return 0;
+    default:
+        return option;
+    }
+    cli->exit_code = TR_EXIT_OK;
+    return -1;
+}
+
+int tr_cli_next(tr_cli *cli)
+{
+    struct option longs[TR_CLI_OPTIONS_MAX + 1] = {0};
+    char shorts[2 * TR_CLI_OPTIONS_MAX + 3] = ":";
+    fill_options(cli->command->options, longs, shorts);
+    fill_options(common_options, longs, shorts);
+    if (!cli->started) {
+        optind = 0; /* makes glibc start anew */
+        opterr = 0;
+        cli->started = true;
+    }
+    for (;;) {
+        int o = getopt_long(cli->argc, cli->argv, shorts, longs, NULL);
+        if (o == -1) {
+            cli->argv += optind;
+            cli->argc -= optind;
+            return 0;
+        }
+        if (o == '?' || o == ':') {
+            const char *what = cli->argv[optind - 1];
+            cli->exit_code = o == ':' ? tr_cli_usage(cli, "%s needs a value", what)
+                                      : tr_cli_usage(cli, "unknown option %s", what);
+            return -1;
+        }
+        cli->value = optarg;
+        o = handle_common(cli, o);
+        if (o != 0)
+            return o;
+    }
+}
+
+int tr_cli_duration(const tr_cli *cli, const char *option, int64_t *ret_ms)
+{
+    if (tr_duration_parse(tr_view_str(cli->value), ret_ms))
+        return tr_cli_usage(cli, "--%s takes a duration such as 500ms, 90s, 15m, 4h or 7d, not '%s'", option,
+                            cli->value);
+    return 0;
+}
+
+int tr_cli_number(const tr_cli *cli, const char *option, uint64_t min, uint64_t max, uint64_t *ret_number)
+{
+    uint64_t x;
+    if (tr_view_to_u64(tr_view_str(cli->value), max, &x) || x < min)
+        return tr_cli_usage(cli, "--%s takes a number from %llu to %llu, not '%s'", option,
+                            (unsigned long long)min, (unsigned long long)max, cli->value);
+    *ret_number = x;
+    return 0;
+}
+
+int tr_cli_size(const tr_cli *cli, const char *option, uint64_t *ret_bytes)
+{
+    static const struct {
+        const char *suffix;
+        unsigned shift;
+    } units[] = {{"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"", 0}};
+    tr_view v = tr_view_str(cli->value);
+    for (size_t i = 0; i < TR_COUNT(units); i++) {
+        size_t n = strlen(units[i].suffix);
+        uint64_t x;
+        if (v.len <= n || memcmp(v.ptr + v.len - n, units[i].suffix, n) != 0)
+            continue;
+        if (tr_view_to_u64(tr_view_of(v.ptr, v.len - n), UINT64_C(1) << 32, &x))
+            break;
+        *ret_bytes = x << units[i].shift;
+        return 0;
+    }
+    return tr_cli_usage(cli, "--%s takes a size such as 512KiB, 64MiB or 1GiB, not '%s'", option, cli->value);
+}
+
+/* ----------------------------------------------------------------------------------------------- main */
+
+static int help_command(const char *name)
+{
+    tr_buf out;
+    tr_buf_init(&out, SIZE_MAX / 2);
+    const tr_cli_command *found = NULL;
+    for (size_t i = 0; name && tr_cli_commands[i]; i++)
+        if (strcmp(tr_cli_commands[i]->name, name) == 0)
+            found = tr_cli_commands[i];
+    if (found)
+        tr_cli_help(found, &out);
+    else
+        help_all(&out);
+    print(&out);
+    return TR_EXIT_OK;
+}
+
+int tr_cli_main(int argc, char **argv)
+{
+    tr_cli cli = {0};
+    if (argc < 2)
+        return tr_cli_usage(&cli, "which command?");
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
+        return help_command(argc > 2 ? argv[2] : NULL);
+    if (strcmp(name, "--version") == 0) {
+        (void)printf("tailrace %s\n", TR_VERSION);
+        return TR_EXIT_OK;
+    }
+    for (size_t i = 0; tr_cli_commands[i]; i++) {
+        if (strcmp(tr_cli_commands[i]->name, name) == 0) {
+            cli = (tr_cli){.command = tr_cli_commands[i], .argv = argv + 1, .argc = argc - 1};
+            int code = cli.command->run(&cli);
+            if (fflush(stdout) != 0 && code == TR_EXIT_OK)
+                code = TR_EXIT_FAILURE;
+            return code;
+        }
+    }
+    return tr_cli_usage(&cli, "there is no command '%s'", name);
+}

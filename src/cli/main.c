@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/cli.h"
+
+/* A command is declared here and listed below, in the order in which the help shows them. */
+
+const tr_cli_command *const tr_cli_commands[] = {NULL};
+
+int main(int argc, char **argv)
+{
+    return tr_cli_main(argc, argv);
+}
