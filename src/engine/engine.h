@@ -65,21 +65,13 @@ int64_t tr_engine_now_ms(const tr_engine *engine);
 
 /* ---------------------------------------------------------------------------------------- catalogue */
 
-#define TR_KEY_PARTS_MAX     4 /* attributes per side of a key (multi-attribute index keys; tables have one) */
 #define TR_TABLE_NAME_MAX    255
 #define TR_ATTR_NAME_MAX     255
 #define TR_TABLE_INDEXES_MAX 25 /* 20 global and 5 local, Developer Guide quotas */
 #define TR_ARN_MAX           1024
 
-typedef struct tr_key_part {
-    tr_view name;
-    tr_type type; /* TR_S, TR_N, TR_B */
-} tr_key_part;
-
-typedef struct tr_key_schema {
-    tr_key_part hash[TR_KEY_PARTS_MAX], range[TR_KEY_PARTS_MAX];
-    unsigned hash_count, range_count;
-} tr_key_schema;
+/* tr_key_part and tr_key_schema are expr.h's: tables have one attribute per side, indexes up to
+ * TR_KEY_PARTS_MAX. */
 
 typedef enum tr_projection_type {
     TR_PROJECT_ALL,
