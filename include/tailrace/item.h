@@ -124,12 +124,14 @@ int tr_item_check(tr_item item);
 typedef struct tr_packer {
     tr_buf *out;
     unsigned depth;
-    struct {
+    struct tr_packer_level {
         uint8_t type; /* TR_M, TR_L, TR_SS, … ; 0 for the bare item */
-        bool sorted;  /* so far in order */
+        bool sorted;  /* so far in strict order */
+        bool named;   /* a member's name stands there, its value does not yet */
         uint32_t count;
         size_t start; /* of the container's count field */
         size_t last;  /* of the last member's name or element, to compare the next with */
+        size_t last_len;
     } level[TR_ITEM_DEPTH_MAX + 4];
 } tr_packer;
 
@@ -192,6 +194,9 @@ int tr_number_parse(tr_view text, uint8_t *out, size_t *ret_len, tr_number_probl
 /** The service's normal form: plain decimal without leading or trailing zeros, never an exponent. `out` has
  * room for TR_NUMBER_TEXT_MAX; returns the length. */
 size_t tr_number_format(tr_view packed, char *out);
+/** All digits, laid out as JavaScript does: plain decimal from 1e-6 up to, not including, 1e21, else
+ * "1.5e-7", "1e+21". */
+size_t tr_number_format_js(tr_view packed, char *out);
 /** Sum or difference of packed numbers; TR_ELIMIT if the result leaves the range or needs more than 38
  * digits. */
 int tr_number_add(tr_view a, tr_view b, bool subtract, uint8_t *out, size_t *ret_len,
@@ -237,12 +242,12 @@ typedef enum tr_item_problem {
     TR_ITEM_NOT_OBJECT,      /**< an attribute value that is not an object; `token` tells what it is */
     TR_ITEM_NO_TYPE,         /**< {} : no type named */
     TR_ITEM_MANY_TYPES,      /**< more than one type */
-    TR_ITEM_UNKNOWN_TYPE,    /**< ignored by the service if alone: counts as NO_TYPE */
     TR_ITEM_WRONG_JSON_TYPE, /**< {"S": 1}: `token` tells what stood there */
     TR_ITEM_NUMBER,          /**< `number` says which problem; `text` is the number */
     TR_ITEM_BASE64,
     TR_ITEM_NULL_FALSE, /**< {"NULL": false} */
     TR_ITEM_EMPTY_SET,
+    TR_ITEM_EMPTY_ELEMENT, /**< an empty string or binary in a set; `type` is the set's */
     TR_ITEM_SET_DUPLICATE, /**< `text` lists the elements as the service prints them */
     TR_ITEM_DEPTH,
     TR_ITEM_DUPLICATE_NAME,
@@ -269,6 +274,11 @@ int tr_value_read(tr_json_reader *reader, tr_packer *packer, tr_item_error *ret_
 void tr_item_write(tr_json_writer *writer, tr_item item);
 /** Writes {"S":…}. */
 void tr_value_write(tr_json_writer *writer, tr_value value);
+/** What a problem means, for people. Static. */
+const char *tr_item_problem_text(tr_item_problem problem);
+/** Words an error of tr_item_read or tr_item_read_plain for people, with its place in the input. Returns
+ * `code`. */
+int tr_item_error_to(const tr_item_error *error, int code, const tr_json_reader *reader, tr_error *ret_err);
 /** From a text: convenience over tr_item_read. The packed item lives in the arena. */
 int tr_item_from_json(tr_view json, tr_arena *arena, tr_item *ret_item, tr_error *err);
 

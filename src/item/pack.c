@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+#include "pack.h"
+
+#include <assert.h>
+
+/* The type byte that stands in a level for the item itself, whose bytes have neither type nor length. */
+#define BARE 0
+
+#define LEVELS TR_COUNT(((tr_packer *)NULL)->level)
+
+void tr_packer_init(tr_packer *packer, tr_buf *out)
+{
+    packer->out = out;
+    packer->depth = 0;
+}
+
+/* The container that is open, or NULL at the top or where the nesting was too deep (the buffer has failed
+ * then). */
+static inline struct tr_packer_level *top(tr_packer *p)
+{
+    return p->depth == 0 || p->depth > LEVELS ? NULL : &p->level[p->depth - 1];
+}
+
+/* A value follows: counts it in a list, and finds the caller's mistakes. */
+static inline void value_follows(tr_packer *p)
+{
+    struct tr_packer_level *level = top(p);
+    if (!level)
+        return;
+    if (level->type == TR_L) {
+        level->count++;
+    } else {
+        assert(level->type == BARE || level->type == TR_M);
+        assert(level->named);
+        level->named = false;
+    }
+}
+
+static void begin(tr_packer *p, uint8_t type)
+{
+    tr_buf *out = p->out;
+    if (p->depth++ >= LEVELS) {
+        if (!out->status)
+            out->status = TR_ELIMIT;
+        return;
+    }
+    static const char zeros[8];
+    if (type != BARE) {
+        tr_buf_putc(out, (char)type);
+        tr_buf_put(out, zeros, 4);
+    }
+    p->level[p->depth - 1] = (struct tr_packer_level){.type = type, .sorted = true, .start = out->len};
+    tr_buf_put(out, zeros, 4);
+}
+
+/* Keeps track of whether members and elements come in order, and strictly so. */
+static inline void note_order(struct tr_packer_level *level, const tr_buf *out, tr_view bytes)
+{
+    if (level->count++ > 0 && level->sorted) {
+        tr_view last = tr_view_of(out->ptr + level->last, level->last_len);
+        level->sorted = tr_view_cmp(last, bytes) < 0;
+    }
+}
+
+static inline void put_sized(tr_buf *out, tr_view bytes)
+{
+    if (TR_LIKELY(bytes.len < 0x80)) {
+        tr_buf_putc(out, (char)bytes.len);
+    } else {
+        char varint[TR_VARINT_MAX];
+        tr_buf_put(out, varint, tr_varint_put(varint, bytes.len));
+    }
+    tr_buf_put(out, bytes.ptr, bytes.len);
+}
+
+static int end(tr_packer *p)
+{
+    tr_buf *out = p->out;
+    assert(p->depth > 0);
+    if (p->depth-- > LEVELS)
+        return out->status;
+    struct tr_packer_level *level = &p->level[p->depth];
+    assert(!level->named);
+    if (out->status)
+        return out->status;
+    size_t len = out->len - level->start;
+    if (len > UINT32_MAX)
+        return out->status = TR_ELIMIT;
+    if (!level->sorted) {
+        int e =
+            tr__pack_sort(out, level->start + 4, level->count, level->type == BARE || level->type == TR_M);
+        if (e)
+            return e;
+    }
+    tr__put_u32(out->ptr + level->start, level->count);
+    if (level->type != BARE)
+        tr__put_u32(out->ptr + level->start - 4, (uint32_t)len);
+    return 0;
+}
+
+void tr_pack_item_begin(tr_packer *packer)
+{
+    assert(packer->depth == 0);
+    begin(packer, BARE);
+}
+
+int tr_pack_item_end(tr_packer *packer)
+{
+    assert(packer->depth == 1 && packer->level[0].type == BARE);
+    return end(packer);
+}
+
+void tr_pack_map_begin(tr_packer *packer)
+{
+    value_follows(packer);
+    begin(packer, TR_M);
+}
+
+int tr_pack_map_end(tr_packer *packer)
+{
+    return end(packer);
+}
+
+void tr_pack_list_begin(tr_packer *packer)
+{
+    value_follows(packer);
+    begin(packer, TR_L);
+}
+
+int tr_pack_list_end(tr_packer *packer)
+{
+    return end(packer);
+}
+
+void tr_pack_set_begin(tr_packer *packer, tr_type type)
+{
+    assert(tr__element_type(type) != TR_NONE);
+    value_follows(packer);
+    begin(packer, (uint8_t)type);
+}
+
+int tr_pack_set_end(tr_packer *packer)
+{
+    return end(packer);
+}
+
+void tr_pack_element(tr_packer *packer, tr_view payload)
+{
+    struct tr_packer_level *level = top(packer);
+    if (packer->out->status || !level)
+        return;
+    assert(tr__element_type((tr_type)level->type) != TR_NONE);
+    note_order(level, packer->out, payload);
+    put_sized(packer->out, payload);
+    level->last = packer->out->len - payload.len;
+    level->last_len = payload.len;
+}
+
+void tr_pack_name(tr_packer *packer, tr_view name)
+{
+    struct tr_packer_level *level = top(packer);
+    if (!level)
+        return;
+    assert((level->type == BARE || level->type == TR_M) && !level->named);
+    level->named = true;
+    if (packer->out->status)
+        return;
+    note_order(level, packer->out, name);
+    put_sized(packer->out, name);
+    level->last = packer->out->len - name.len;
+    level->last_len = name.len;
+}
+
+void tr_pack_value(tr_packer *packer, tr_value value)
+{
+    assert(value.type > TR_NONE && value.type <= TR_BS);
+    tr_buf *out = packer->out;
+    value_follows(packer);
+    tr_buf_putc(out, (char)value.type);
+    if (!tr__is_container(value.type)) {
+        put_sized(out, value.payload);
+        return;
+    }
+    char len[4];
+    assert(value.payload.len <= UINT32_MAX);
+    tr__put_u32(len, (uint32_t)value.payload.len);
+    tr_buf_put(out, len, 4);
+    tr_buf_put_view(out, value.payload);
+}
+
+void tr_pack_encoded(tr_packer *packer, tr_view encoded)
+{
+    assert(encoded.len >= 2);
+    value_follows(packer);
+    tr_buf_put_view(packer->out, encoded);
+}
+
+void tr_pack_s(tr_packer *packer, tr_view text)
+{
+    tr_pack_value(packer, (tr_value){TR_S, text});
+}
+
+void tr_pack_b(tr_packer *packer, tr_view bytes)
+{
+    tr_pack_value(packer, (tr_value){TR_B, bytes});
+}
+
+int tr_pack_n(tr_packer *packer, tr_view text)
+{
+    uint8_t packed[TR_NUMBER_PACKED_MAX];
+    size_t len;
+    int e = tr_number_parse(text, packed, &len, NULL);
+    if (e)
+        return e;
+    tr_pack_value(packer, (tr_value){TR_N, tr_view_of(packed, len)});
+    return tr_buf_status(packer->out);
+}
+
+void tr_pack_n_i64(tr_packer *packer, int64_t number)
+{
+    uint8_t packed[TR_NUMBER_PACKED_MAX];
+    size_t len = tr_number_from_i64(number, packed);
+    tr_pack_value(packer, (tr_value){TR_N, tr_view_of(packed, len)});
+}
+
+void tr_pack_bool(tr_packer *packer, bool value)
+{
+    char byte = value ? 1 : 0;
+    tr_pack_value(packer, (tr_value){TR_BOOL, tr_view_of(&byte, 1)});
+}
+
+void tr_pack_null(tr_packer *packer)
+{
+    tr_pack_value(packer, (tr_value){TR_NULL, {NULL, 0}});
+}
