@@ -68,6 +68,12 @@ int tr_kv_write(tr_kv *kv, tr_kv_batch *batch, tr_error *err);
 /** Makes all earlier writes durable. In memory: does nothing. */
 int tr_kv_sync(tr_kv *kv, tr_error *err);
 bool tr_kv_in_memory(const tr_kv *kv);
+/**
+ * Drops the files that hold nothing but keys from <= key < to, at once and for all snapshots. Keys of the
+ * range in other files stay: a batch with tr_kv_batch_delete_range takes them. For what nobody reads any
+ * more.
+ */
+int tr_kv_drop_files(tr_kv *kv, tr_kv_family family, tr_view from, tr_view to, tr_error *err);
 
 tr_kv_snapshot *tr_kv_snapshot_new(tr_kv *kv);
 void tr_kv_snapshot_free(tr_kv *kv, tr_kv_snapshot *snapshot);

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TAILRACE_KV_PRIVATE_H
+#define TAILRACE_KV_PRIVATE_H
+
+/* What the files of this room share. */
+
+#include "kv/kv.h"
+
+#include <rocksdb/c.h>
+
+struct tr_kv {
+    char *dir;   /* NULL in memory */
+    char *path;  /* of the RocksDB directory */
+    int lock_fd; /* -1 in memory */
+    tr_logger logger;
+    rocksdb_env_t *env;
+    rocksdb_cache_t *cache;
+    rocksdb_t *db;
+    rocksdb_column_family_handle_t *families[TR_KV_FAMILIES];
+    rocksdb_writeoptions_t *write_options;
+    rocksdb_readoptions_t *read_options; /* for gets of the latest state */
+};
+
+struct tr_kv_snapshot {
+    const rocksdb_snapshot_t *handle;
+    rocksdb_readoptions_t *read_options; /* for gets in it */
+};
+
+/** Keys of items begin with a space (u32) and a hash (u64): RocksDB's prefix filters work on these bytes. */
+#define TR__KV_ITEM_PREFIX 12
+
+/** Turns RocksDB's error text into a code, and frees it. */
+int tr__kv_fail(char *message, const char *doing, tr_error *err);
+
+/* FORMAT and LOCK of a directory (kv_dir.c). */
+int tr__kv_dir_lock(const char *dir, int *ret_fd, tr_error *err);
+/** Reads the version, or writes the current one into a new directory. */
+int tr__kv_dir_format(const char *dir, tr_error *err);
+int tr__kv_dir_write_format(const char *dir, tr_error *err);
+uint64_t tr__kv_dir_size(const char *path);
+
+/** Options of the whole store and of each family (kv_options.c). Freed by the caller. */
+rocksdb_options_t *tr__kv_db_options(rocksdb_env_t *env, size_t memory_bytes, bool in_memory);
+rocksdb_options_t *tr__kv_family_options(rocksdb_env_t *env, tr_kv_family family, rocksdb_cache_t *cache,
+                                         size_t memory_bytes, bool in_memory);
+
+#endif
