@@ -46,7 +46,8 @@ typedef enum tr_type {
 /** "S", "N", … as in DynamoDB JSON. Static. */
 const char *tr_type_name(tr_type type);
 
-/** Levels of lists and maps in an item (Developer Guide, "Service, account, and table quotas"). */
+/** Levels of values in an item (Developer Guide, "Service, account, and table quotas"): an attribute stands
+ * at level 1, what is in its list or map at level 2. 31 lists around a string are allowed, 32 are not. */
 #define TR_ITEM_DEPTH_MAX 32
 /** Bytes of an item with its names (same source). */
 #define TR_ITEM_SIZE_MAX (400 * 1024)
@@ -181,7 +182,8 @@ void tr_pack_null(tr_packer *packer);
 typedef enum tr_number_problem {
     TR_NUMBER_OK,
     TR_NUMBER_MALFORMED, /**< TR_EPARSE: "The parameter cannot be converted to a numeric value: …" */
-    TR_NUMBER_PRECISION, /**< TR_ELIMIT: more than 38 significant digits */
+    TR_NUMBER_PRECISION, /**< TR_ELIMIT: more than 38 significant digits; told before the range is looked at
+                          */
     TR_NUMBER_OVERFLOW,  /**< TR_ELIMIT: magnitude larger than supported */
     TR_NUMBER_UNDERFLOW  /**< TR_ELIMIT: magnitude smaller than supported */
 } tr_number_problem;
@@ -206,7 +208,9 @@ int tr_number_to_i64(tr_view packed, int64_t *ret_number);
 size_t tr_number_from_i64(int64_t number, uint8_t *out);
 /** Nearest double. */
 double tr_number_to_double(tr_view packed);
-/** Bytes as the service counts them for item sizes and limits. */
+/** Bytes as the service counts them for item sizes and limits: one for each pair of digits, in powers of 100,
+ * one for the exponent, one more for negative numbers; 1 for zero. (As DynamoDB Local counts them; the
+ * Developer Guide says "approximately".) */
 size_t tr_number_size(tr_view packed);
 /** A double as JavaScript's Number.prototype.toString prints it; `out` has room for 32. Returns the length.
  */
@@ -218,6 +222,8 @@ size_t tr_double_format(double number, char *out);
 size_t tr_value_size(tr_value value);
 /** Bytes of an item: names and values. */
 size_t tr_item_size(tr_item item);
+/** Level of the item's deepest value: 0 without attributes; at most TR_ITEM_DEPTH_MAX is allowed. */
+unsigned tr_item_depth(tr_item item);
 
 /* ---------------------------------------------------------------------------------------------- keys */
 
@@ -247,7 +253,6 @@ typedef enum tr_item_problem {
     TR_ITEM_BASE64,
     TR_ITEM_NULL_FALSE, /**< {"NULL": false} */
     TR_ITEM_EMPTY_SET,
-    TR_ITEM_EMPTY_ELEMENT, /**< an empty string or binary in a set; `type` is the set's */
     TR_ITEM_SET_DUPLICATE, /**< `text` lists the elements as the service prints them */
     TR_ITEM_DEPTH,
     TR_ITEM_DUPLICATE_NAME,

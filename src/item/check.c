@@ -10,23 +10,24 @@ static const char *get_canonical(const char *at, const char *end, tr_view *ret_b
     return next;
 }
 
-static bool check_payload(tr_value value, unsigned depth);
+static bool check_payload(tr_value value, unsigned level);
 
-static const char *check_value(const char *at, const char *end, unsigned depth)
+/* level: at which the value stands, 1 for an item's attributes */
+static const char *check_value(const char *at, const char *end, unsigned level)
 {
     tr_value value;
     const char *next = tr__get_value(at, end, &value);
-    if (!next)
+    if (!next || level > TR_ITEM_DEPTH_MAX)
         return NULL;
     if (!tr__is_container(value.type)) {
         tr_view same;
         if (!get_canonical(at + 1, end, &same))
             return NULL;
     }
-    return check_payload(value, depth) ? next : NULL;
+    return check_payload(value, level) ? next : NULL;
 }
 
-static bool check_map(tr_view payload, unsigned depth)
+static bool check_map(tr_view payload, unsigned level)
 {
     const char *at = payload.ptr + 4, *end = payload.ptr + payload.len;
     tr_view last = {NULL, 0};
@@ -36,25 +37,25 @@ static bool check_map(tr_view payload, unsigned depth)
         if (!at || !tr_utf8_valid(name) || (i > 0 && tr_view_cmp(last, name) >= 0))
             return false;
         last = name;
-        at = check_value(at, end, depth);
+        at = check_value(at, end, level);
         if (!at)
             return false;
     }
     return at == end;
 }
 
-static bool check_list(tr_view payload, unsigned depth)
+static bool check_list(tr_view payload, unsigned level)
 {
     const char *at = payload.ptr + 4, *end = payload.ptr + payload.len;
     for (uint32_t i = 0, count = tr_packed_count(payload); i < count; i++) {
-        at = check_value(at, end, depth);
+        at = check_value(at, end, level);
         if (!at)
             return false;
     }
     return at == end;
 }
 
-static bool check_set(tr_type element, tr_view payload, unsigned depth)
+static bool check_set(tr_type element, tr_view payload, unsigned level)
 {
     const char *at = payload.ptr + 4, *end = payload.ptr + payload.len;
     uint32_t count = tr_packed_count(payload);
@@ -64,19 +65,17 @@ static bool check_set(tr_type element, tr_view payload, unsigned depth)
         at = get_canonical(at, end, &bytes);
         if (!at || (i > 0 && tr_view_cmp(last, bytes) >= 0))
             return false;
-        if (!check_payload((tr_value){element, bytes}, depth))
+        if (!check_payload((tr_value){element, bytes}, level))
             return false;
         last = bytes;
     }
     return at == end && count > 0;
 }
 
-static bool check_payload(tr_value value, unsigned depth)
+static bool check_payload(tr_value value, unsigned level)
 {
     tr_view p = value.payload;
     if (tr__is_container(value.type) && p.len < 4)
-        return false;
-    if ((value.type == TR_M || value.type == TR_L) && depth >= TR_ITEM_DEPTH_MAX)
         return false;
     switch (value.type) {
     case TR_S:
@@ -90,13 +89,13 @@ static bool check_payload(tr_value value, unsigned depth)
     case TR_NULL:
         return p.len == 0;
     case TR_M:
-        return check_map(p, depth + 1);
+        return check_map(p, level + 1);
     case TR_L:
-        return check_list(p, depth + 1);
+        return check_list(p, level + 1);
     case TR_SS:
     case TR_NS:
     case TR_BS:
-        return check_set(tr__element_type(value.type), p, depth);
+        return check_set(tr__element_type(value.type), p, level);
     default:
         return false;
     }
@@ -106,5 +105,5 @@ int tr_item_check(tr_item item)
 {
     if (item.len == 0)
         return 0;
-    return item.len >= 4 && check_map(item, 0) ? 0 : TR_ECORRUPT;
+    return item.len >= 4 && check_map(item, 1) ? 0 : TR_ECORRUPT;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "packed.h"
+#include "pack.h"
 
 static int fail(tr_item_error *error, int code, tr_item_problem problem, const tr_json_reader *reader,
                 tr_type type)
@@ -157,8 +157,6 @@ static int read_set(tr_json_reader *reader, tr_packer *packer, tr_type type, tr_
         int e = payload_of(reader, element, packed, &payload, error);
         if (e)
             return e;
-        if (payload.len == 0)
-            return fail(error, TR_EPARSE, TR_ITEM_EMPTY_ELEMENT, reader, type);
         tr_pack_element(packer, payload);
     }
     if (count == 0)
@@ -174,8 +172,6 @@ static int read_list(tr_json_reader *reader, tr_packer *packer, tr_item_error *e
 {
     if (reader->token != TR_JSON_ARRAY)
         return fail_token(error, reader, TR_L);
-    if (packer->depth > TR_ITEM_DEPTH_MAX)
-        return fail(error, TR_ELIMIT, TR_ITEM_DEPTH, reader, TR_L);
     tr_pack_list_begin(packer);
     while (tr_json_next(reader) != TR_JSON_ARRAY_END) {
         int e = tr_value_read(reader, packer, error);
@@ -209,8 +205,6 @@ static int read_map(tr_json_reader *reader, tr_packer *packer, tr_item_error *er
 {
     if (reader->token != TR_JSON_OBJECT)
         return fail_token(error, reader, TR_M);
-    if (packer->depth > TR_ITEM_DEPTH_MAX)
-        return fail(error, TR_ELIMIT, TR_ITEM_DEPTH, reader, TR_M);
     tr_pack_map_begin(packer);
     int e = read_members(reader, packer, error);
     if (e)
@@ -246,6 +240,14 @@ static int read_typed(tr_json_reader *reader, tr_packer *packer, tr_type type, t
     }
 }
 
+/* A second type makes the value invalid, but what is wrong inside it is told first. */
+static int check_extra(tr_json_reader *reader, tr_buf *out, tr_type type, tr_item_error *error)
+{
+    tr_packer aside;
+    tr_packer_init(&aside, out);
+    return read_typed(reader, &aside, type, error);
+}
+
 int tr_value_read(tr_json_reader *reader, tr_packer *packer, tr_item_error *ret_error)
 {
     if (reader->token != TR_JSON_OBJECT) {
@@ -253,19 +255,19 @@ int tr_value_read(tr_json_reader *reader, tr_packer *packer, tr_item_error *ret_
             return fail_json(ret_error, reader);
         return fail(ret_error, TR_EPARSE, TR_ITEM_NOT_OBJECT, reader, TR_NONE);
     }
+    if (tr__packer_level(packer) > TR_ITEM_DEPTH_MAX)
+        return fail(ret_error, TR_ELIMIT, TR_ITEM_DEPTH, reader, TR_NONE);
     unsigned named = 0; /* types that have a value */
     while (tr_json_next(reader) == TR_JSON_KEY) {
         tr_type type = type_named(reader->text);
         tr_json_next(reader);
-        /* the service leaves out what it does not know and what is null */
-        if (type == TR_NONE || reader->token == TR_JSON_NULL || named > 0) {
-            named += type != TR_NONE && reader->token != TR_JSON_NULL;
-            if (tr_json_skip(reader))
-                return fail_json(ret_error, reader);
-            continue;
-        }
-        named++;
-        int e = read_typed(reader, packer, type, ret_error);
+        int e = 0;
+        if (type == TR_NONE || reader->token == TR_JSON_NULL) /* the service looks past both */
+            e = tr_json_skip(reader) ? fail_json(ret_error, reader) : 0;
+        else if (named++ == 0)
+            e = read_typed(reader, packer, type, ret_error);
+        else
+            e = check_extra(reader, packer->out, type, ret_error);
         if (e)
             return e;
     }

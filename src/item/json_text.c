@@ -12,7 +12,6 @@ static const char *const problem_text[] = {
     [TR_ITEM_BASE64] = "a binary value is not valid base64",
     [TR_ITEM_NULL_FALSE] = "NULL must have the value true",
     [TR_ITEM_EMPTY_SET] = "a set may not be empty",
-    [TR_ITEM_EMPTY_ELEMENT] = "a set may not hold an empty value",
     [TR_ITEM_SET_DUPLICATE] = "a set holds a value twice",
     [TR_ITEM_DEPTH] = "lists and maps are nested deeper than 32 levels",
     [TR_ITEM_DUPLICATE_NAME] = "a name occurs twice in one object",

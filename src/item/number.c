@@ -47,13 +47,13 @@ int tr__decimal_pack(const tr__decimal *d, uint8_t *out, size_t *ret_len, tr_num
         *ret_len = 1;
         return problem(ret_problem, TR_NUMBER_OK);
     }
+    if (d->count > TR_NUMBER_DIGITS_MAX)
+        return problem(ret_problem, TR_NUMBER_PRECISION);
     int first = d->point - 1; /* exponent of the first digit */
     if (first > TR__EXPONENT_MAX)
         return problem(ret_problem, TR_NUMBER_OVERFLOW);
     if (first < TR__EXPONENT_MIN)
         return problem(ret_problem, TR_NUMBER_UNDERFLOW);
-    if (d->count > TR_NUMBER_DIGITS_MAX)
-        return problem(ret_problem, TR_NUMBER_PRECISION);
     uint8_t flip = d->negative ? 0xff : 0;
     unsigned biased = (unsigned)(first + 2 * EXPONENT_BIAS);
     size_t n = 0, i = 0;
@@ -129,6 +129,7 @@ static const char *parse_digits(const char *p, const char *end, tr__decimal *d)
     return seen ? p : NULL;
 }
 
+/* An exponent past 32 bits is no number for the service (Java's BigDecimal), however small the digits. */
 static const char *parse_exponent(const char *p, const char *end, int *ret_exponent)
 {
     bool negative = p < end && *p == '-';
@@ -136,11 +137,15 @@ static const char *parse_exponent(const char *p, const char *end, int *ret_expon
         p++;
     if (p >= end || !is_digit(*p))
         return NULL;
-    int exponent = 0;
-    for (; p < end && is_digit(*p); p++)
-        if (exponent < 100000000)
-            exponent = exponent * 10 + (*p - '0');
-    *ret_exponent = negative ? -exponent : exponent;
+    int64_t exponent = 0;
+    for (; p < end && is_digit(*p); p++) {
+        exponent = exponent * 10 + (*p - '0');
+        if (exponent > INT32_MAX)
+            return NULL;
+    }
+    int limited =
+        exponent > 100000000 ? 100000000 : (int)exponent; /* far out of range, and sums stay in an int */
+    *ret_exponent = negative ? -limited : limited;
     return p;
 }
 
@@ -242,9 +247,11 @@ size_t tr_number_format_js(tr_view packed, char *out)
     return tr__decimal_format_js(&d, out);
 }
 
+/* DynamoDB Local counts what it stores: a byte for each pair of digits as they stand in powers of 100, one
+ * for the exponent, one for the sign of negative numbers; zero is one byte. */
 size_t tr_number_size(tr_view packed)
 {
-    tr__decimal d;
-    tr__decimal_unpack(packed, &d);
-    return d.count == 0 ? 1 : (d.count + 1) / 2 + 1 + d.negative;
+    if (packed.len < 4)
+        return 1;
+    return packed.len - 2 + (packed.ptr[0] == NEGATIVE);
 }

@@ -153,8 +153,6 @@ static int ended(plain *p, int e)
 
 static int read_container(plain *p)
 {
-    if (p->packer.depth > TR_ITEM_DEPTH_MAX)
-        return fail(p, TR_ELIMIT, TR_ITEM_DEPTH);
     if (p->reader->token == TR_JSON_OBJECT) {
         tr_pack_map_begin(&p->packer);
         int e = read_members(p);
@@ -171,6 +169,8 @@ static int read_container(plain *p)
 
 static int read_value(plain *p)
 {
+    if (p->packer.depth > TR_ITEM_DEPTH_MAX) /* the item itself is open, so this is the value's level */
+        return fail(p, TR_ELIMIT, TR_ITEM_DEPTH);
     switch (p->reader->token) {
     case TR_JSON_STRING:
         tr_pack_s(&p->packer, p->reader->text);

@@ -58,3 +58,25 @@ size_t tr_item_size(tr_item item)
         size += iter.name.len + tr_value_size(iter.value);
     return size;
 }
+
+static unsigned depth_of(tr_packed_iter *iter)
+{
+    unsigned deepest = 0;
+    while (tr_packed_next(iter)) {
+        unsigned depth = 1;
+        if (iter->value.type == TR_M || iter->value.type == TR_L) {
+            tr_packed_iter inner;
+            tr_value_iter(&inner, iter->value);
+            depth += depth_of(&inner);
+        }
+        deepest = depth > deepest ? depth : deepest;
+    }
+    return deepest;
+}
+
+unsigned tr_item_depth(tr_item item)
+{
+    tr_packed_iter iter;
+    tr_item_iter(&iter, item);
+    return depth_of(&iter);
+}
