@@ -133,18 +133,24 @@ typedef struct tr_view {
 } tr_view;
 
 /** View of a string literal. */
+#ifdef __cplusplus
+#define TR_VIEW(literal) (tr_view{(literal), sizeof(literal) - 1})
+#else
 #define TR_VIEW(literal) ((tr_view){(literal), sizeof(literal) - 1})
+#endif
 /** For printf's "%.*s". */
 #define TR_FMT(v) (int)(v).len, (v).ptr
 
 static inline tr_view tr_view_of(const void *ptr, size_t len)
 {
-    return (tr_view){(const char *)ptr, len};
+    tr_view v = {(const char *)ptr, len};
+    return v;
 }
 /** View of a NUL-terminated text (NULL gives an empty view). */
 static inline tr_view tr_view_str(const char *text)
 {
-    return (tr_view){text, text ? strlen(text) : 0};
+    tr_view v = {text, text ? strlen(text) : 0};
+    return v;
 }
 static inline bool tr_view_eq(tr_view a, tr_view b)
 {

@@ -149,6 +149,8 @@ static const char base64_chars[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqr
 
 void tr_base64_put(tr_buf *buf, tr_view bytes)
 {
+    if (bytes.len == 0)
+        return;
     if (bytes.len > SIZE_MAX / 2 || tr_buf_reserve(buf, (bytes.len + 2) / 3 * 4)) {
         buf->status = buf->status ? buf->status : TR_ELIMIT;
         return;

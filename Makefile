@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+# A small front of Meson: `make` builds, `make test` tests everything, `make help` lists the rest.
+#
+#   BUILD=DIR           where to build (default: build)
+#   CC=clang            which compiler, for a BUILD that is not set up yet
+#   PREFIX=, DESTDIR=   for make install (default: /usr/local)
+#   SUITES="unit wire"  which suites `make test` runs (tests/run --list names them)
+#   SANITIZE=address,undefined or thread: `make test` builds and runs with these sanitizers, in a directory of its own
+
+BUILD  ?= build
+PREFIX ?= /usr/local
+SUITES ?=
+FUZZ_SECONDS  ?= 60
+FUZZ_TARGETS  ?=
+SIM_SEEDS     ?= 10000
+SOAK_MINUTES  ?= 60
+BENCH_FLAGS   ?=
+
+.PHONY: all help run test bench install format lint fuzz sim soak clean deps deps-test
+.NOTPARALLEL:
+
+all: deps $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet >/dev/null || ninja -C $(BUILD)
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -nE '/^#   /s/^# //p' Makefile
+
+deps:
+	@packaging/deps.sh build
+
+deps-test:
+	@packaging/deps.sh test
+
+$(BUILD)/build.ninja: | deps
+	@log=$$(meson setup $(BUILD) --prefix $(PREFIX) 2>&1) || { echo "$$log"; exit 1; }
+
+run: all ## a demonstration: starts a server, consumes a stream, keeps a replica
+	@BUILD=$(BUILD) examples/quickstart/run.sh
+
+test: deps-test ## every suite, closing with "N passed, N failed"
+	@tests/run --build $(BUILD) $(if $(SANITIZE),--sanitize $(SANITIZE)) $(SUITES)
+
+bench: deps-test all ## one table, measured side by side with DynamoDB Local and dynoxide
+	@bench/run --build $(BUILD) $(BENCH_FLAGS)
+
+install: all ## program, libraries, headers, pkg-config files, man pages
+	@meson install -C $(BUILD) --no-rebuild --quiet
+
+format: ## clang-format over every C file
+	@tests/lint --fix
+
+lint: deps-test all ## clang-format and clang-tidy, only what changed since it last passed
+	@tests/lint --build $(BUILD)
+
+fuzz: deps-test ## libFuzzer targets of tests/fuzz, FUZZ_SECONDS=60 each, FUZZ_TARGETS="json …"
+	@tests/fuzz/run --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+sim: all ## the simulator of streams, workers and faults, SIM_SEEDS=10000
+	@tests/run --build $(BUILD) --sim-seeds $(SIM_SEEDS) sim
+
+soak: deps-test all ## everything under load with kills, SOAK_MINUTES=60
+	@tests/crash/run --build $(BUILD) --minutes $(SOAK_MINUTES)
+
+clean:
+	rm -rf build build-*
