@@ -218,7 +218,7 @@ static int read_map(tr_json_reader *reader, tr_packer *packer, tr_item_error *er
 static int read_typed(tr_json_reader *reader, tr_packer *packer, tr_type type, tr_item_error *error)
 {
     uint8_t packed[TR_NUMBER_PACKED_MAX];
-    tr_view payload;
+    tr_view payload = {0};
     int e;
     switch (type) {
     case TR_S:

@@ -47,7 +47,7 @@ static inline const char *tr__get_sized(const char *at, const char *end, tr_view
 /** Reads a value. Where it ends, or NULL if it is damaged. */
 static inline const char *tr__get_value(const char *at, const char *end, tr_value *ret_value)
 {
-    if (TR_UNLIKELY(at >= end))
+    if (TR_UNLIKELY(!at || at >= end))
         return NULL;
     tr_type type = (tr_type)(uint8_t)*at++;
     ret_value->type = type;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The JSON reader on any bytes: it ends with a value or an error, never reads past the text, and what it accepts
- * cJSON accepts too. Written out again and read again, a text gives the same tokens.
+ * The JSON reader on any bytes: it ends with a value or an error, never reads past the text, and what it
+ * accepts cJSON accepts too. Written out again and read again, a text gives the same tokens.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -70,7 +70,8 @@ static void skip_agrees(tr_view text, bool valid)
     tr_json_reader r;
     tr_json_init(&r, text, &arena);
     tr_view raw;
-    bool skipped = tr_json_next(&r) != TR_JSON_ERROR && tr_json_raw(&r, &raw) == 0 && tr_json_next(&r) == TR_JSON_DONE;
+    bool skipped =
+        tr_json_next(&r) != TR_JSON_ERROR && tr_json_raw(&r, &raw) == 0 && tr_json_next(&r) == TR_JSON_DONE;
     assert(skipped == valid);
     tr_arena_done(&arena);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/** Base64, times, durations, varints and UTF-8 on any bytes: what goes out comes back, and what comes in goes out. */
+/** Base64, times, durations, varints and UTF-8 on any bytes: what goes out comes back, and what comes in goes
+ * out. */
 #include <assert.h>
 #include <stdlib.h>
 
