@@ -133,6 +133,7 @@ typedef struct tr_packer {
         size_t start; /* of the container's count field */
         size_t last;  /* of the last member's name or element, to compare the next with */
         size_t last_len;
+        uint64_t last_head; /* its first eight bytes, big-endian */
     } level[TR_ITEM_DEPTH_MAX + 4];
 } tr_packer;
 

@@ -1,15 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <tailrace/json.h>
-
-/* What may come next. */
-enum {
-    EXPECT_VALUE,       /* the document's value, or the one after a key or a comma */
-    EXPECT_FIRST_KEY,   /* after { : a key or } */
-    EXPECT_FIRST_VALUE, /* after [ : a value or ] */
-    EXPECT_COMMA,       /* after a value inside a container: , or its end */
-    EXPECT_END,         /* after the document's value */
-    FAILED
-};
+#include "json_scan.h"
 
 void tr_json_init(tr_json_reader *r, tr_view input, tr_arena *arena)
 {
@@ -22,12 +12,12 @@ void tr_json_init(tr_json_reader *r, tr_view input, tr_arena *arena)
     r->error = NULL;
     r->code = 0;
     r->depth = 0;
-    r->state = EXPECT_VALUE;
+    r->state = TR__JSON_EXPECT_VALUE;
 }
 
 static tr_json_token fail(tr_json_reader *r, int code, const char *error)
 {
-    r->state = FAILED;
+    r->state = TR__JSON_FAILED;
     r->code = code;
     r->error = error;
     return r->token = TR_JSON_ERROR;
@@ -118,41 +108,28 @@ static bool unescape(tr_json_reader *r, const char *from, const char *to)
     return true;
 }
 
-/* True if one of the eight bytes is ", \, a control character or outside ASCII (SWAR; false alarms are
- * impossible for the first such byte, and later ones do not matter). */
-static inline bool special8(uint64_t x)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101), high = UINT64_C(0x8080808080808080);
-    uint64_t quote = x ^ (ones * '"'), slash = x ^ (ones * '\\');
-    uint64_t hits = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | (x - ones * 0x20) | x;
-    return (hits & high) != 0;
-}
-
 /* At the character behind the opening quote. */
 static bool read_string(tr_json_reader *r)
 {
     const char *from = r->at, *p = from, *end = r->end;
     bool escapes = false, wide = false;
     for (;;) {
-        uint64_t eight;
-        while (end - p >= 8 && (memcpy(&eight, p, 8), !special8(eight)))
-            p += 8;
+        p = tr__json_scan(p, end, true);
+        if (p < end && (uint8_t)*p >= 0x80) {
+            wide = true;
+            p = tr__json_scan(p, end, false);
+        }
         if (p >= end)
             return fail(r, TR_EPARSE, "a string has no end"), false;
-        uint8_t c = (uint8_t)*p;
-        if (c == '"')
+        if (*p == '"')
             break;
-        if (c == '\\') {
-            escapes = true;
-            if (end - p < 2)
-                return fail(r, TR_EPARSE, "a string has no end"), false;
-            p += 2;
-            continue;
-        }
-        if (c < 0x20)
+        if (*p != '\\')
             return fail(r, TR_EPARSE, "a control character in a string"), false;
-        wide |= c >= 0x80;
-        p++;
+        escapes = true;
+        if (end - p < 2)
+            return fail(r, TR_EPARSE, "a string has no end"), false;
+        wide |= (uint8_t)p[1] >= 0x80;
+        p += 2;
     }
     r->at = p + 1;
     if (wide && !tr_utf8_valid(tr_view_of(from, (size_t)(p - from))))
@@ -226,7 +203,7 @@ static tr_json_token enter(tr_json_reader *r, bool object)
     else
         r->in_object[level / 8] &= (uint8_t)~bit;
     r->at++;
-    r->state = object ? EXPECT_FIRST_KEY : EXPECT_FIRST_VALUE;
+    r->state = object ? TR__JSON_EXPECT_FIRST_KEY : TR__JSON_EXPECT_FIRST_VALUE;
     return r->token = object ? TR_JSON_OBJECT : TR_JSON_ARRAY;
 }
 
@@ -235,7 +212,7 @@ static tr_json_token leave(tr_json_reader *r)
     bool object = top_is_object(r);
     r->at++;
     r->depth--;
-    r->state = r->depth ? EXPECT_COMMA : EXPECT_END;
+    r->state = r->depth ? TR__JSON_EXPECT_COMMA : TR__JSON_EXPECT_END;
     return r->token = object ? TR_JSON_OBJECT_END : TR_JSON_ARRAY_END;
 }
 
@@ -250,7 +227,7 @@ static tr_json_token read_key(tr_json_reader *r)
     if (r->at >= r->end || *r->at != ':')
         return fail(r, TR_EPARSE, "a colon is missing");
     r->at++;
-    r->state = EXPECT_VALUE;
+    r->state = TR__JSON_EXPECT_VALUE;
     return r->token = TR_JSON_KEY;
 }
 
@@ -289,7 +266,7 @@ static tr_json_token read_value(tr_json_reader *r)
             return TR_JSON_ERROR;
         token = TR_JSON_NUMBER;
     }
-    r->state = r->depth ? EXPECT_COMMA : EXPECT_END;
+    r->state = r->depth ? TR__JSON_EXPECT_COMMA : TR__JSON_EXPECT_END;
     return r->token = token;
 }
 
@@ -297,18 +274,18 @@ tr_json_token tr_json_next(tr_json_reader *r)
 {
     skip_space(r);
     if (TR_UNLIKELY(r->at >= r->end)) {
-        if (r->state == EXPECT_END)
+        if (r->state == TR__JSON_EXPECT_END)
             return r->token = TR_JSON_DONE;
-        return r->state == FAILED ? TR_JSON_ERROR : fail(r, TR_EPARSE, "the text ends too early");
+        return r->state == TR__JSON_FAILED ? TR_JSON_ERROR : fail(r, TR_EPARSE, "the text ends too early");
     }
     switch (r->state) {
-    case EXPECT_VALUE:
+    case TR__JSON_EXPECT_VALUE:
         return read_value(r);
-    case EXPECT_FIRST_KEY:
+    case TR__JSON_EXPECT_FIRST_KEY:
         return *r->at == '}' ? leave(r) : read_key(r);
-    case EXPECT_FIRST_VALUE:
+    case TR__JSON_EXPECT_FIRST_VALUE:
         return *r->at == ']' ? leave(r) : read_value(r);
-    case EXPECT_COMMA: {
+    case TR__JSON_EXPECT_COMMA: {
         bool object = top_is_object(r);
         if (*r->at == (object ? '}' : ']'))
             return leave(r);
@@ -320,7 +297,7 @@ tr_json_token tr_json_next(tr_json_reader *r)
             return fail(r, TR_EPARSE, "the text ends too early");
         return object ? read_key(r) : read_value(r);
     }
-    case EXPECT_END:
+    case TR__JSON_EXPECT_END:
         return fail(r, TR_EPARSE, "text behind the value");
     default:
         return TR_JSON_ERROR;

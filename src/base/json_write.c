@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <tailrace/json.h>
+#include "json_scan.h"
 
 #include <inttypes.h>
 
@@ -39,33 +39,31 @@ static void put_escaped(tr_buf *out, uint8_t c)
     tr_buf_put(out, six, 6);
 }
 
-static void put_string(tr_buf *out, tr_view text)
+void tr__json_put_string(tr_buf *out, tr_view text)
 {
     tr_buf_putc(out, '"');
-    size_t from = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t c = (uint8_t)text.ptr[i];
-        if (TR_LIKELY(c >= 0x20 && c != '"' && c != '\\'))
-            continue;
-        tr_buf_put(out, text.ptr + from, i - from);
-        put_escaped(out, c);
-        from = i + 1;
+    const char *p = text.ptr, *end = text.ptr + text.len;
+    while (p < end) {
+        const char *special = tr__json_scan(p, end, false);
+        tr_buf_put(out, p, (size_t)(special - p));
+        if (special < end)
+            put_escaped(out, (uint8_t)*special++);
+        p = special;
     }
-    tr_buf_put(out, text.len ? text.ptr + from : NULL, text.len - from);
     tr_buf_putc(out, '"');
 }
 
 void tr_json_key(tr_json_writer *w, tr_view name)
 {
     tr_json_sep(w);
-    put_string(w->out, name);
+    tr__json_put_string(w->out, name);
     tr_buf_putc(w->out, ':');
 }
 
 void tr_json_string(tr_json_writer *w, tr_view text)
 {
     tr_json_sep(w);
-    put_string(w->out, text);
+    tr__json_put_string(w->out, text);
 }
 
 void tr_json_cstring(tr_json_writer *w, const char *text)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "json_fast.h"
 #include "pack.h"
 
 static int fail(tr_item_error *error, int code, tr_item_problem problem, const tr_json_reader *reader,
@@ -184,7 +185,7 @@ static int read_list(tr_json_reader *reader, tr_packer *packer, tr_item_error *e
 /* The members up to the object's end. */
 static int read_members(tr_json_reader *reader, tr_packer *packer, tr_item_error *error)
 {
-    while (tr_json_next(reader) == TR_JSON_KEY) {
+    while (tr__read_plain_members(reader, packer) || tr_json_next(reader) == TR_JSON_KEY) {
         tr_pack_name(packer, reader->text);
         tr_json_next(reader);
         int e = tr_value_read(reader, packer, error);

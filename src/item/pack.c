@@ -53,24 +53,14 @@ static void begin(tr_packer *p, uint8_t type)
     tr_buf_put(out, zeros, 4);
 }
 
-/* Keeps track of whether members and elements come in order, and strictly so. */
-static inline void note_order(struct tr_packer_level *level, const tr_buf *out, tr_view bytes)
+static void put_name(tr_packer *p, struct tr_packer_level *level, tr_view bytes)
 {
-    if (level->count++ > 0 && level->sorted) {
-        tr_view last = tr_view_of(out->ptr + level->last, level->last_len);
-        level->sorted = tr_view_cmp(last, bytes) < 0;
-    }
-}
-
-static inline void put_sized(tr_buf *out, tr_view bytes)
-{
-    if (TR_LIKELY(bytes.len < 0x80)) {
-        tr_buf_putc(out, (char)bytes.len);
-    } else {
-        char varint[TR_VARINT_MAX];
-        tr_buf_put(out, varint, tr_varint_put(varint, bytes.len));
-    }
-    tr_buf_put(out, bytes.ptr, bytes.len);
+    tr_buf *out = p->out;
+    char *at = tr__buf_room(out, tr__varint_len(bytes.len) + bytes.len);
+    if (!at)
+        return;
+    out->len = (size_t)(tr__put_sized(at, bytes) - out->ptr);
+    tr__level_note(level, out, out->len - bytes.len, bytes.len, tr__head(bytes));
 }
 
 static int end(tr_packer *p)
@@ -147,13 +137,10 @@ int tr_pack_set_end(tr_packer *packer)
 void tr_pack_element(tr_packer *packer, tr_view payload)
 {
     struct tr_packer_level *level = top(packer);
-    if (packer->out->status || !level)
+    if (!level)
         return;
     assert(tr__element_type((tr_type)level->type) != TR_NONE);
-    note_order(level, packer->out, payload);
-    put_sized(packer->out, payload);
-    level->last = packer->out->len - payload.len;
-    level->last_len = payload.len;
+    put_name(packer, level, payload);
 }
 
 void tr_pack_name(tr_packer *packer, tr_view name)
@@ -163,29 +150,29 @@ void tr_pack_name(tr_packer *packer, tr_view name)
         return;
     assert((level->type == BARE || level->type == TR_M) && !level->named);
     level->named = true;
-    if (packer->out->status)
-        return;
-    note_order(level, packer->out, name);
-    put_sized(packer->out, name);
-    level->last = packer->out->len - name.len;
-    level->last_len = name.len;
+    put_name(packer, level, name);
 }
 
 void tr_pack_value(tr_packer *packer, tr_value value)
 {
     assert(value.type > TR_NONE && value.type <= TR_BS);
     tr_buf *out = packer->out;
+    tr_view payload = value.payload;
     value_follows(packer);
-    tr_buf_putc(out, (char)value.type);
-    if (!tr__is_container(value.type)) {
-        put_sized(out, value.payload);
+    bool container = tr__is_container(value.type);
+    assert(!container || payload.len <= UINT32_MAX);
+    char *at = tr__buf_room(out, 1 + (container ? 4 : tr__varint_len(payload.len)) + payload.len);
+    if (!at)
         return;
+    *at++ = (char)value.type;
+    if (container) {
+        tr__put_u32(at, (uint32_t)payload.len);
+        memcpy(at + 4, payload.ptr, payload.len);
+        at += 4 + payload.len;
+    } else {
+        at = tr__put_sized(at, payload);
     }
-    char len[4];
-    assert(value.payload.len <= UINT32_MAX);
-    tr__put_u32(len, (uint32_t)value.payload.len);
-    tr_buf_put(out, len, 4);
-    tr_buf_put_view(out, value.payload);
+    out->len = (size_t)(at - out->ptr);
 }
 
 void tr_pack_encoded(tr_packer *packer, tr_view encoded)

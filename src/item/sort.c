@@ -3,59 +3,55 @@
 
 #include <stdlib.h>
 
-/* One member or element: where it stands, and the name or payload that orders it. */
+/* One member or element, ordered by its name or payload. Small, since insertion sort moves them about. */
 typedef struct entry {
     uint64_t head; /* the first eight bytes of the key, big-endian, zeros behind a shorter one: settles most
                       orders */
-    const char *at;
+    uint32_t at;   /* where it stands in the body */
     uint32_t size;
-    uint32_t key_len;
-    const char *key;
 } entry;
 
 /* Usual items are sorted without touching the heap. */
 #define STACK_ENTRIES 32
 #define STACK_BYTES   2048
 
-static uint64_t head_of(tr_view key)
+static tr_view key_of(const char *body, const entry *e)
 {
-    if (key.len >= 8)
-        return tr_get_be64(key.ptr);
-    uint8_t eight[8] = {0};
-    if (key.len)
-        memcpy(eight, key.ptr, key.len);
-    return tr_get_be64(eight);
+    tr_view key = {NULL, 0};
+    (void)tr__get_sized(body + e->at, body + e->at + e->size, &key);
+    return key;
 }
 
-static inline int compare(const entry *a, const entry *b)
+static inline int compare(const char *body, const entry *a, const entry *b)
 {
-    if (a->head != b->head)
+    if (TR_LIKELY(a->head != b->head))
         return a->head < b->head ? -1 : 1;
-    return tr_view_cmp(tr_view_of(a->key, a->key_len), tr_view_of(b->key, b->key_len));
+    return tr_view_cmp(key_of(body, a), key_of(body, b));
 }
 
-static int compare_void(const void *a, const void *b)
+static int compare_void(const void *a, const void *b, void *body)
 {
-    return compare(a, b);
+    return compare(body, a, b);
 }
 
-static void sort(entry *entries, uint32_t count)
+static void sort(entry *entries, uint32_t count, char *body)
 {
     if (count > STACK_ENTRIES) {
-        qsort(entries, count, sizeof *entries, compare_void);
+        qsort_r(entries, count, sizeof *entries, compare_void, body);
         return;
     }
     for (uint32_t i = 1; i < count; i++) {
         entry moving = entries[i];
         uint32_t j = i;
-        for (; j > 0 && compare(&entries[j - 1], &moving) > 0; j--)
+        for (; j > 0 && compare(body, &entries[j - 1], &moving) > 0; j--)
             entries[j] = entries[j - 1];
         entries[j] = moving;
     }
 }
 
-static void collect(entry *entries, uint32_t count, const char *at, const char *end, bool map)
+static void collect(entry *entries, uint32_t count, const char *body, const char *end, bool map)
 {
+    const char *at = body;
     for (uint32_t i = 0; i < count; i++) {
         tr_view key = {NULL, 0};
         tr_value value;
@@ -63,27 +59,24 @@ static void collect(entry *entries, uint32_t count, const char *at, const char *
         at = tr__get_sized(at, end, &key);
         if (map)
             at = tr__get_value(at, end, &value);
-        entries[i] = (entry){.head = head_of(key),
-                             .at = from,
-                             .size = (uint32_t)(at - from),
-                             .key = key.ptr,
-                             .key_len = (uint32_t)key.len};
+        entries[i] =
+            (entry){.head = tr__head(key), .at = (uint32_t)(from - body), .size = (uint32_t)(at - from)};
     }
 }
 
-static int arrange(entry *entries, uint32_t count, char *from, size_t len, char *scratch, bool map)
+static int arrange(entry *entries, uint32_t count, char *body, size_t len, char *scratch, bool map)
 {
-    collect(entries, count, from, from + len, map);
-    sort(entries, count);
+    collect(entries, count, body, body + len, map);
+    sort(entries, count, body);
     for (uint32_t i = 1; i < count; i++)
-        if (compare(&entries[i - 1], &entries[i]) == 0)
+        if (compare(body, &entries[i - 1], &entries[i]) == 0)
             return TR_EEXIST;
     char *to = scratch;
     for (uint32_t i = 0; i < count; i++) {
-        memcpy(to, entries[i].at, entries[i].size);
+        tr__copy(to, body + entries[i].at, entries[i].size);
         to += entries[i].size;
     }
-    memcpy(from, scratch, len);
+    memcpy(body, scratch, len);
     return 0;
 }
 

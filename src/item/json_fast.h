@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TAILRACE_ITEM_JSON_FAST_H
+#define TAILRACE_ITEM_JSON_FAST_H
+
+/**
+ * The usual form of an item, as every SDK writes it, read without a token at a time: no white space, no
+ * escapes, text in ASCII, values of type S, N, BOOL or NULL. What is any different, and whatever is wrong, is
+ * left to json_in.c.
+ */
+
+#include "pack.h"
+
+/**
+ * Within an object: packs members of the usual form as long as they come. True if the name of a further one
+ * was read (token KEY, its text in the reader, not packed); false if the reader stands before the rest of the
+ * object.
+ */
+bool tr__read_plain_members(tr_json_reader *reader, tr_packer *packer);
+
+#endif
