@@ -14,7 +14,7 @@
  *   1. tr_expr_env_init; tr_expr_env_read_names, tr_expr_env_read_values
  *   2. tr_expr_env_check: maps given without expressions, empty maps, placeholder syntax
  *   3. tr_…_parse of each expression of the request; placeholders are marked as used
- *   4. tr_expr_env_check_unused
+ *   4. tr_expr_env_check_unused, tr_key_expr_check
  *   5. what needs the table: tr_key_condition_resolve, tr_update_attributes, …
  *   6. tr_condition_eval, tr_projection_apply, tr_update_apply, any number of times
  *
@@ -69,13 +69,14 @@ typedef struct tr_expr_name {
 typedef struct tr_expr_value {
     tr_view placeholder; /**< ":v" */
     tr_value value;
+    tr_view json; /**< as it was written, for messages; empty if added by hand */
     bool used;
 } tr_expr_value;
 
 /** ExpressionAttributeNames and ExpressionAttributeValues of one request. */
 typedef struct tr_expr_env {
     tr_arena *arena;
-    tr_expr_name *names; /* in the order read; sorted by placeholder when there are many */
+    tr_expr_name *names; /* in the order read */
     tr_expr_value *values;
     uint32_t name_count, value_count;
     bool names_given, values_given; /**< the parameter was there, be it empty */
@@ -83,7 +84,7 @@ typedef struct tr_expr_env {
     tr_view item_error_key;         /**< ":v", or empty if no value was at fault */
     /* private */
     uint32_t name_cap, value_cap;
-    bool names_sorted, values_sorted;
+    uint32_t *name_index, *value_index; /* sorted by placeholder, once there are many */
 } tr_expr_env;
 
 void tr_expr_env_init(tr_expr_env *env, tr_arena *arena);
@@ -168,8 +169,8 @@ typedef enum tr_operand_kind { TR_OPERAND_PATH, TR_OPERAND_VALUE, TR_OPERAND_SIZ
 
 typedef struct tr_operand {
     tr_operand_kind kind;
-    tr_path path;   /**< PATH, SIZE (the size of what is there) */
-    tr_value value; /**< VALUE */
+    tr_path path;   /**< PATH; SIZE of what is there */
+    tr_value value; /**< VALUE; SIZE of this, if path.count is 0 */
 } tr_operand;
 
 typedef struct tr_cond {
@@ -194,6 +195,8 @@ int tr_condition_parse(tr_expr_env *env, tr_expr_kind kind, tr_view text, const 
 /** Whether the condition holds; an absent item is an empty view. Cannot fail: what does not fit is not true.
  */
 bool tr_condition_eval(const tr_condition *condition, tr_item item);
+/** Whether it names something inside the attribute (a.b or a[1]), which key attributes do not allow. */
+bool tr_condition_nests(const tr_condition *condition, tr_view attribute);
 
 /** Nodes of a tree without text. The arrays are copied; what they point to is not. NULL without memory. */
 const tr_cond *tr_cond_logic(tr_arena *arena, tr_cond_op op, const tr_cond *const *children, uint32_t count);
@@ -239,6 +242,7 @@ typedef struct tr_key_test {
 typedef struct tr_key_expr {
     const tr_key_test *tests;
     uint32_t count;
+    const char *fault; /* private: what tr_key_expr_check reports */
 } tr_key_expr;
 
 typedef struct tr_key_part {
@@ -251,6 +255,7 @@ typedef struct tr_key_schema {
     uint32_t hash_count;  /**< 1 to TR_KEY_PARTS_MAX */
     uint32_t range_count; /**< 0 to TR_KEY_PARTS_MAX */
     tr_key_part hash[TR_KEY_PARTS_MAX], range[TR_KEY_PARTS_MAX];
+    tr_view index_name; /**< Optional: of the index, empty for a table's key; named in messages only */
 } tr_key_schema;
 
 /**
@@ -266,7 +271,13 @@ typedef struct tr_key_condition {
     tr_value high; /**< BETWEEN: the upper bound */
 } tr_key_condition;
 
+/**
+ * Parses a KeyConditionExpression. What its grammar allows but a key condition does not (OR, NOT, functions,
+ * nested paths, …) is only noted: the service tells it after all expressions of the request were parsed and
+ * no placeholder was left unused. tr_key_expr_check reports it then; resolving reports it too.
+ */
 int tr_key_expr_parse(tr_expr_env *env, tr_view text, const tr_key_expr **ret_expr, tr_error *err);
+int tr_key_expr_check(const tr_key_expr *expr, tr_error *err);
 /**
  * Fits the tests to the schema. `legacy`: they come from KeyConditions, whose errors the service words
  * differently in places. Values are borrowed from the tests.
@@ -289,6 +300,8 @@ int tr_projection_of(tr_arena *arena, const tr_path *paths, uint32_t count,
 int tr_projection_apply(const tr_projection *projection, tr_item item, tr_arena *arena, tr_item *ret_item);
 /** The top-level attributes named, each once, in the order of the text. */
 const tr_view *tr_projection_attributes(const tr_projection *projection, uint32_t *ret_count);
+/** As tr_condition_nests. */
+bool tr_projection_nests(const tr_projection *projection, tr_view attribute);
 
 /* ------------------------------------------------------------------------------------------------ updates */
 
@@ -335,6 +348,8 @@ int tr_update_of(tr_arena *arena, const tr_update_step *steps, uint32_t count, c
 /** The top-level attributes it changes, each once, in the order of the text (key attributes may not be among
  * them). */
 const tr_view *tr_update_attributes(const tr_update *update, uint32_t *ret_count);
+/** As tr_condition_nests, of the paths that are read and of those that are changed. */
+bool tr_update_nests(const tr_update *update, tr_view attribute);
 /** Whether it makes an item where there was none: REMOVE and DELETE alone do not. */
 bool tr_update_creates(const tr_update *update);
 /**
