@@ -171,6 +171,11 @@ static inline bool tr_view_is(tr_view v, const char *text)
 {
     return tr_view_eq(v, tr_view_str(text));
 }
+/** A named value: of an HTTP request or answer. Borrowed, as views are. */
+typedef struct tr_header {
+    tr_view name, value;
+} tr_header;
+
 /** First position of `needle` at or after `from`, or SIZE_MAX. */
 size_t tr_view_find(tr_view v, tr_view needle, size_t from);
 /** Decimal digits only, no sign, within [0, max]. TR_EPARSE or TR_ELIMIT. */

@@ -35,10 +35,6 @@ typedef enum tr_service {
     TR_SERVICE_COUNT
 } tr_service;
 
-typedef struct tr_header {
-    tr_view name, value;
-} tr_header;
-
 /** What is sent. Everything is copied before tr_client_call returns. */
 typedef struct tr_request {
     tr_service service;       /**< Required. */

@@ -204,9 +204,8 @@ int tr_buf_reserve(tr_buf *buf, size_t extra)
     size_t cap = buf->cap ? buf->cap : 256;
     while (cap < need)
         cap += cap / 2 + 64;
-    /* one byte past the limit stays possible, for tr_buf_cstr's NUL */
     if (cap > buf->limit)
-        cap = need;
+        cap = buf->limit; /* not just `need`: then every further byte would move the whole buffer */
     char *ptr = tr_realloc(buf->ptr, cap);
     if (!ptr)
         return buf->status = TR_ENOMEM;
