@@ -370,7 +370,8 @@ int64_t tr_backoff_ms(tr_rng *rng, unsigned attempt, int64_t base_ms, int64_t ca
 void tr_base64_put(tr_buf *buf, tr_view bytes);
 /** Bytes that a text of text_len characters decodes to, at most. */
 #define TR_BASE64_DECODED_MAX(text_len) ((text_len) / 4 * 3 + 3)
-/** Strict: padding required, no white space, unused bits zero. `out` has room for TR_BASE64_DECODED_MAX. */
+/** Strict: padding required, no white space, unused bits zero. `out` has room for TR_BASE64_DECODED_MAX, or
+ * for what a text of its length with its padding decodes to: no more is written. */
 int tr_base64_decode(tr_view text, void *out, size_t *ret_len);
 /** Lower-case hexadecimal. */
 void tr_hex_put(tr_buf *buf, tr_view bytes);

@@ -242,22 +242,29 @@ int tr_key_get(tr_view key, tr_type type, tr_arena *arena, tr_value *ret_value, 
 
 /* --------------------------------------------------------------------------------------- DynamoDB JSON */
 
-/** What was wrong with an attribute value in JSON, in the service's terms (src/api words it). */
+/**
+ * What was wrong with an attribute value in JSON, in the service's terms (src/api words it). As the service
+ * does, the reader looks past members of an attribute value whose name is no type or whose value is null.
+ * Unlike the service, which takes the last, it refuses two members of one name.
+ */
 typedef enum tr_item_problem {
     TR_ITEM_OK,
     TR_ITEM_JSON,            /**< not JSON: see the reader */
     TR_ITEM_NOT_OBJECT,      /**< an attribute value that is not an object; `token` tells what it is */
-    TR_ITEM_NO_TYPE,         /**< {} : no type named */
-    TR_ITEM_MANY_TYPES,      /**< more than one type */
-    TR_ITEM_WRONG_JSON_TYPE, /**< {"S": 1}: `token` tells what stood there */
+    TR_ITEM_NO_TYPE,         /**< {} or {"S": null}: no type has a value */
+    TR_ITEM_MANY_TYPES,      /**< more than one type; what is wrong inside any of them is told before */
+    TR_ITEM_WRONG_JSON_TYPE, /**< {"S": 1}, {"SS": [null]}: `token` tells what stood there (if a number,
+                                `text` too), `type` what was wanted: the set's type for a set, S, N or B for
+                                what is in one */
     TR_ITEM_NUMBER,          /**< `number` says which problem; `text` is the number */
-    TR_ITEM_BASE64,
-    TR_ITEM_NULL_FALSE, /**< {"NULL": false} */
-    TR_ITEM_EMPTY_SET,
-    TR_ITEM_SET_DUPLICATE, /**< `text` lists the elements as the service prints them */
-    TR_ITEM_DEPTH,
+    TR_ITEM_BASE64,          /**< `text` is the text that is not base64 */
+    TR_ITEM_NULL_FALSE,      /**< {"NULL": false} */
+    TR_ITEM_EMPTY_SET,       /**< `type` is the set's; empty elements are allowed */
+    TR_ITEM_SET_DUPLICATE, /**< `type` is the set's, `text` lists the elements in the order they came: [a, b,
+                              a] */
+    TR_ITEM_DEPTH,         /**< past TR_ITEM_DEPTH_MAX levels */
     TR_ITEM_DUPLICATE_NAME,
-    TR_ITEM_MEMORY
+    TR_ITEM_MEMORY /**< the code tells: TR_ENOMEM, or TR_ELIMIT if the buffer's limit was reached */
 } tr_item_problem;
 
 typedef struct tr_item_error {
@@ -280,6 +287,10 @@ int tr_value_read(tr_json_reader *reader, tr_packer *packer, tr_item_error *ret_
 void tr_item_write(tr_json_writer *writer, tr_item item);
 /** Writes {"S":…}. */
 void tr_value_write(tr_json_writer *writer, tr_value value);
+/** As tr_item_write and tr_value_write, with numbers as tr_number_format_js lays them out: the same values,
+ * in the text that requests of the AWS SDK for JavaScript hold. */
+void tr_item_write_js(tr_json_writer *writer, tr_item item);
+void tr_value_write_js(tr_json_writer *writer, tr_value value);
 /** What a problem means, for people. Static. */
 const char *tr_item_problem_text(tr_item_problem problem);
 /** Words an error of tr_item_read or tr_item_read_plain for people, with its place in the input. Returns
@@ -291,8 +302,9 @@ int tr_item_from_json(tr_view json, tr_arena *arena, tr_item *ret_item, tr_error
 /* ------------------------------------------------------------------------------------------ plain JSON */
 
 /**
- * Plain (unmarshalled) JSON: {"name":"text","n":1.50,…}. Numbers keep their exact digits: plain decimal from
- * 1e-7 to 1e21, exponent outside; B is base64; sets are arrays in sorted order.
+ * Plain (unmarshalled) JSON: {"name":"text","n":1.5,…}. Numbers keep their exact digits, laid out as
+ * JavaScript does (tr_number_format_js): plain decimal between 1e-7 and 1e21, an exponent at these and
+ * outside. B is base64; sets are arrays in sorted order.
  */
 void tr_item_write_plain(tr_json_writer *writer, tr_item item);
 void tr_value_write_plain(tr_json_writer *writer, tr_value value);
@@ -302,7 +314,8 @@ bool tr_item_plain_lossless(tr_item item);
 /** How plain JSON numbers are read. */
 typedef enum tr_plain_numbers {
     TR_PLAIN_EXACT,     /**< all digits kept; refused beyond 38 */
-    TR_PLAIN_JAVASCRIPT /**< through a double, where its shortest form gives the value back; else exact */
+    TR_PLAIN_JAVASCRIPT /**< all digits kept up to 38; beyond, the shortest form of the nearest double, which
+                           is what JavaScript would print. Out of range is refused by both. */
 } tr_plain_numbers;
 /**
  * Reads plain JSON, whose TR_JSON_OBJECT token was just read, into a packed item: strings S, numbers N,

@@ -7,7 +7,7 @@ void tr_json_init(tr_json_reader *r, tr_view input, tr_arena *arena)
     r->text = (tr_view){NULL, 0};
     r->token = TR_JSON_ERROR;
     r->at = r->begin = r->value = input.ptr;
-    r->end = input.ptr + input.len;
+    r->end = input.len ? input.ptr + input.len : input.ptr;
     r->arena = arena;
     r->error = NULL;
     r->code = 0;

@@ -42,7 +42,7 @@ static void put_escaped(tr_buf *out, uint8_t c)
 void tr__json_put_string(tr_buf *out, tr_view text)
 {
     tr_buf_putc(out, '"');
-    const char *p = text.ptr, *end = text.ptr + text.len;
+    const char *p = text.ptr, *end = text.len ? p + text.len : p;
     while (p < end) {
         const char *special = tr__json_scan(p, end, false);
         tr_buf_put(out, p, (size_t)(special - p));

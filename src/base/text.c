@@ -229,7 +229,7 @@ uint32_t tr_crc32(uint32_t crc, tr_view bytes)
 
 bool tr_utf8_valid(tr_view bytes)
 {
-    const uint8_t *p = (const uint8_t *)bytes.ptr, *end = p + bytes.len;
+    const uint8_t *p = (const uint8_t *)bytes.ptr, *end = bytes.len ? p + bytes.len : p;
     while (p < end) {
         uint64_t eight;
         if (end - p >= 8 && (memcpy(&eight, p, 8), !(eight & UINT64_C(0x8080808080808080)))) {

@@ -62,38 +62,36 @@ static int parse_number(tr_json_reader *reader, uint8_t *packed, size_t *ret_len
     return e;
 }
 
-/* The bytes go into the reader's arena: values up to 400 KB, and their place in the buffer needs the length
- * first. */
-static int decode_base64(tr_json_reader *reader, tr_view *ret_bytes, tr_item_error *error)
+static int read_base64(tr_json_reader *reader, tr_packer *packer, bool element, tr_item_error *error)
 {
-    size_t len;
-    void *bytes = tr_arena_alloc(reader->arena, TR_BASE64_DECODED_MAX(reader->text.len));
-    if (!bytes)
-        return fail(error, TR_ENOMEM, TR_ITEM_MEMORY, reader, TR_B);
-    int e = tr_base64_decode(reader->text, bytes, &len);
-    if (e)
+    int e = tr__pack_base64(packer, reader->text, element);
+    if (e == TR_EPARSE)
         return fail(error, e, TR_ITEM_BASE64, reader, TR_B);
-    *ret_bytes = tr_view_of(bytes, len);
-    return 0;
+    return e ? fail_buf(error, reader, packer) : 0;
 }
 
-/* A scalar's payload from the string just read: S, N (into `packed`) or B. */
-static int payload_of(tr_json_reader *reader, tr_type type, uint8_t *packed, tr_view *ret_payload,
-                      tr_item_error *error)
+/* A value of type S, N or B, or (element) one in a set of those. */
+static int read_text(tr_json_reader *reader, tr_packer *packer, tr_type type, bool element,
+                     tr_item_error *error)
 {
     if (reader->token != TR_JSON_STRING)
         return fail_token(error, reader, type);
-    if (type == TR_S) {
-        *ret_payload = reader->text;
-        return 0;
-    }
     if (type == TR_B)
-        return decode_base64(reader, ret_payload, error);
-    size_t len;
-    int e = parse_number(reader, packed, &len, error);
-    if (e == 0)
-        *ret_payload = tr_view_of(packed, len);
-    return e;
+        return read_base64(reader, packer, element, error);
+    uint8_t packed[TR_NUMBER_PACKED_MAX];
+    tr_view payload = reader->text;
+    if (type == TR_N) {
+        size_t len = 0;
+        int e = parse_number(reader, packed, &len, error);
+        if (e)
+            return e;
+        payload = tr_view_of(packed, len);
+    }
+    if (element)
+        tr_pack_element(packer, payload);
+    else
+        tr_pack_value(packer, (tr_value){type, payload});
+    return 0;
 }
 
 static int read_bool(tr_json_reader *reader, tr_packer *packer, tr_type type, tr_item_error *error)
@@ -153,12 +151,9 @@ static int read_set(tr_json_reader *reader, tr_packer *packer, tr_type type, tr_
     size_t start = packer->out->len - 4;
     uint32_t count = 0;
     for (; tr_json_next(reader) != TR_JSON_ARRAY_END; count++) {
-        uint8_t packed[TR_NUMBER_PACKED_MAX];
-        tr_view payload;
-        int e = payload_of(reader, element, packed, &payload, error);
+        int e = read_text(reader, packer, element, true, error);
         if (e)
             return e;
-        tr_pack_element(packer, payload);
     }
     if (count == 0)
         return fail(error, TR_EPARSE, TR_ITEM_EMPTY_SET, reader, type);
@@ -218,17 +213,11 @@ static int read_map(tr_json_reader *reader, tr_packer *packer, tr_item_error *er
 
 static int read_typed(tr_json_reader *reader, tr_packer *packer, tr_type type, tr_item_error *error)
 {
-    uint8_t packed[TR_NUMBER_PACKED_MAX];
-    tr_view payload = {0};
-    int e;
     switch (type) {
     case TR_S:
     case TR_N:
     case TR_B:
-        e = payload_of(reader, type, packed, &payload, error);
-        if (e == 0)
-            tr_pack_value(packer, (tr_value){type, payload});
-        return e;
+        return read_text(reader, packer, type, false, error);
     case TR_BOOL:
     case TR_NULL:
         return read_bool(reader, packer, type, error);

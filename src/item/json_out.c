@@ -16,7 +16,7 @@ static const opening openings[] = {
     [TR_L] = {"{\"L\":", 5},       [TR_SS] = {"{\"SS\":", 6},     [TR_NS] = {"{\"NS\":", 6},
     [TR_BS] = {"{\"BS\":", 6}};
 
-static void put_value(tr_buf *out, tr_value value);
+static void put_value(tr_buf *out, tr_value value, bool js);
 
 /* Up to 16 bytes at once. `text` may be read that far. */
 static inline void put_short(tr_buf *out, const char *text, size_t len)
@@ -52,10 +52,10 @@ static inline void put_name(tr_buf *out, tr_view name, bool comma)
     tr_buf_putc(out, ':');
 }
 
-static void put_number(tr_buf *out, tr_view packed)
+static void put_number(tr_buf *out, tr_view packed, bool js)
 {
     char text[TR_NUMBER_TEXT_MAX + 16];
-    size_t len = tr_number_format(packed, text + 1);
+    size_t len = js ? tr_number_format_js(packed, text + 1) : tr_number_format(packed, text + 1);
     text[0] = '"';
     text[1 + len] = '"';
     if (len <= 14)
@@ -72,12 +72,12 @@ static void put_binary(tr_buf *out, tr_view bytes)
 }
 
 /* A scalar without its type, as in sets. */
-static void put_scalar(tr_buf *out, tr_value value)
+static void put_scalar(tr_buf *out, tr_value value, bool js)
 {
     if (value.type == TR_S)
         put_string(out, value.payload);
     else if (value.type == TR_N)
-        put_number(out, value.payload);
+        put_number(out, value.payload, js);
     else if (value.type == TR_B)
         put_binary(out, value.payload);
     else if (value.type == TR_NULL || tr_value_bool(value))
@@ -87,7 +87,7 @@ static void put_scalar(tr_buf *out, tr_value value)
 }
 
 /* payload: of a map, or an item */
-static void put_members(tr_buf *out, tr_view payload)
+static void put_members(tr_buf *out, tr_view payload, bool js)
 {
     tr_buf_putc(out, '{');
     if (payload.len > 4) {
@@ -99,13 +99,13 @@ static void put_members(tr_buf *out, tr_view payload)
             if (!at || !(at = tr__get_value(at, end, &value)))
                 break;
             put_name(out, name, comma);
-            put_value(out, value);
+            put_value(out, value, js);
         }
     }
     tr_buf_putc(out, '}');
 }
 
-static void put_array(tr_buf *out, tr_value value)
+static void put_array(tr_buf *out, tr_value value, bool js)
 {
     tr_packed_iter iter;
     tr_value_iter(&iter, value);
@@ -114,34 +114,46 @@ static void put_array(tr_buf *out, tr_value value)
         if (comma)
             tr_buf_putc(out, ',');
         if (value.type == TR_L)
-            put_value(out, iter.value);
+            put_value(out, iter.value, js);
         else
-            put_scalar(out, iter.value);
+            put_scalar(out, iter.value, js);
     }
     tr_buf_putc(out, ']');
 }
 
-static void put_value(tr_buf *out, tr_value value)
+static void put_value(tr_buf *out, tr_value value, bool js)
 {
     assert(value.type > TR_NONE && value.type <= TR_BS);
     put_short(out, openings[value.type].text, openings[value.type].len);
     if (value.type == TR_M)
-        put_members(out, value.payload);
+        put_members(out, value.payload, js);
     else if (tr__is_container(value.type))
-        put_array(out, value);
+        put_array(out, value, js);
     else
-        put_scalar(out, value);
+        put_scalar(out, value, js);
     tr_buf_putc(out, '}');
 }
 
 void tr_value_write(tr_json_writer *writer, tr_value value)
 {
     tr_json_sep(writer);
-    put_value(writer->out, value);
+    put_value(writer->out, value, false);
 }
 
 void tr_item_write(tr_json_writer *writer, tr_item item)
 {
     tr_json_sep(writer);
-    put_members(writer->out, item);
+    put_members(writer->out, item, false);
+}
+
+void tr_value_write_js(tr_json_writer *writer, tr_value value)
+{
+    tr_json_sep(writer);
+    put_value(writer->out, value, true);
+}
+
+void tr_item_write_js(tr_json_writer *writer, tr_item item)
+{
+    tr_json_sep(writer);
+    put_members(writer->out, item, true);
 }

@@ -151,9 +151,11 @@ static const char *parse_exponent(const char *p, const char *end, int *ret_expon
 
 int tr_number_parse(tr_view text, uint8_t *out, size_t *ret_len, tr_number_problem *ret_problem)
 {
+    if (text.len == 0)
+        return problem(ret_problem, TR_NUMBER_MALFORMED);
     const char *p = text.ptr, *end = p + text.len;
-    tr__decimal d = {.negative = text.len > 0 && *p == '-'};
-    if (text.len > 0 && (*p == '-' || *p == '+'))
+    tr__decimal d = {.negative = *p == '-'};
+    if (*p == '-' || *p == '+')
         p++;
     p = parse_digits(p, end, &d);
     int exponent = 0;

@@ -131,20 +131,36 @@ size_t tr_number_from_i64(int64_t number, uint8_t *out)
     return len;
 }
 
+/* Both operands are exact doubles, so one rounding remains: the right one. */
+static bool small_double(const tr__decimal *d, double *ret_number)
+{
+    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    int exponent = d->point - (int)d->count;
+    if (d->count > 15 || exponent < -22 || exponent > 22)
+        return false;
+    int64_t x = 0;
+    for (unsigned i = 0; i < d->count; i++)
+        x = x * 10 + d->digits[i];
+    double y = exponent < 0 ? (double)x / powers[-exponent] : (double)x * powers[exponent];
+    *ret_number = d->negative ? -y : y;
+    return true;
+}
+
 double tr_number_to_double(tr_view packed)
 {
     tr__decimal d;
+    double number;
     tr__decimal_unpack(packed, &d);
+    if (small_double(&d, &number))
+        return number;
     /* digits and an exponent, no point: strtod would expect the locale's */
     char text[TR_NUMBER_DIGITS_MAX + 16];
     char *o = text;
     if (d.negative)
         *o++ = '-';
-    *o = '0';
     for (unsigned i = 0; i < d.count; i++)
         *o++ = (char)('0' + d.digits[i]);
-    if (d.count == 0)
-        return 0;
     (void)snprintf(o, 15, "e%d", d.point - (int)d.count);
     return strtod(text, NULL);
 }

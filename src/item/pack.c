@@ -6,6 +6,8 @@
 /* The type byte that stands in a level for the item itself, whose bytes have neither type nor length. */
 #define BARE 0
 
+static const char zeros[4]; /* an empty container's count, and a length not known yet */
+
 #define LEVELS TR_COUNT(((tr_packer *)NULL)->level)
 
 void tr_packer_init(tr_packer *packer, tr_buf *out)
@@ -44,7 +46,6 @@ static void begin(tr_packer *p, uint8_t type)
             out->status = TR_ELIMIT;
         return;
     }
-    static const char zeros[8];
     if (type != BARE) {
         tr_buf_putc(out, (char)type);
         tr_buf_put(out, zeros, 4);
@@ -161,6 +162,8 @@ void tr_pack_value(tr_packer *packer, tr_value value)
     value_follows(packer);
     bool container = tr__is_container(value.type);
     assert(!container || payload.len <= UINT32_MAX);
+    if (container && payload.len == 0) /* an item without attributes may be an empty view */
+        payload = tr_view_of(zeros, 4);
     char *at = tr__buf_room(out, 1 + (container ? 4 : tr__varint_len(payload.len)) + payload.len);
     if (!at)
         return;
@@ -173,6 +176,31 @@ void tr_pack_value(tr_packer *packer, tr_value value)
         at = tr__put_sized(at, payload);
     }
     out->len = (size_t)(at - out->ptr);
+}
+
+int tr__pack_base64(tr_packer *packer, tr_view text, bool element)
+{
+    tr_buf *out = packer->out;
+    size_t pads = text.len < 2 || text.ptr[text.len - 1] != '=' ? 0 : 1 + (text.ptr[text.len - 2] == '=');
+    if (text.len % 4)
+        return TR_EPARSE;
+    size_t len = text.len / 4 * 3 - pads, decoded = 0;
+    char *at = tr__buf_room(out, (element ? 0 : 1) + tr__varint_len(len) + len);
+    if (!at)
+        return out->status;
+    if (!element)
+        *at++ = (char)TR_B;
+    at += tr_varint_put(at, len);
+    if (tr_base64_decode(text, at, &decoded))
+        return TR_EPARSE;
+    assert(decoded == len);
+    if (!element)
+        value_follows(packer);
+    out->len = (size_t)(at - out->ptr) + len;
+    struct tr_packer_level *level = element ? top(packer) : NULL;
+    if (level)
+        tr__level_note(level, out, out->len - len, len, tr__head(tr_view_of(at, len)));
+    return 0;
 }
 
 void tr_pack_encoded(tr_packer *packer, tr_view encoded)

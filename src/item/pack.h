@@ -73,6 +73,12 @@ static inline void tr__pack_member(tr_packer *packer, tr_view name, uint64_t hea
     tr__level_note(&packer->level[packer->depth - 1], out, name_at, name.len, head);
 }
 
+/**
+ * Decodes base64 in its place: a value B, or (element) one of a BS. 0, TR_EPARSE if it is not valid (and
+ * nothing was packed), or the buffer's status.
+ */
+int tr__pack_base64(tr_packer *packer, tr_view text, bool element);
+
 /** The level at which the next value will stand: 1 for an item's attributes and for a value of its own. */
 static inline unsigned tr__packer_level(const tr_packer *packer)
 {

@@ -2,6 +2,7 @@
 #include "packed.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* --------------------------------------------------------------------------------------------- writing */
@@ -101,16 +102,45 @@ static int fail_json(plain *p)
     return fail(p, code ? code : TR_EPARSE, code == TR_ENOMEM ? TR_ITEM_MEMORY : TR_ITEM_JSON);
 }
 
+#define DOUBLE_TEXT_MAX 1024 /* no double needs more than 767 digits to be told from its neighbours */
+
+/* The nearest double to a JSON number. Its point is left out, since strtod would expect the locale's. */
+static int nearest_double(tr_view text, double *ret_number)
+{
+    char copy[DOUBLE_TEXT_MAX + 16];
+    size_t n = 0, i = 0;
+    long fraction = 0;
+    bool point = false;
+    for (; i < text.len && text.ptr[i] != 'e' && text.ptr[i] != 'E'; i++) {
+        if (n == DOUBLE_TEXT_MAX)
+            return TR_ELIMIT;
+        if (text.ptr[i] == '.')
+            point = true;
+        else
+            copy[n++] = text.ptr[i];
+        fraction += point && text.ptr[i] != '.';
+    }
+    long exponent = 0;
+    if (i < text.len) {
+        bool negative = text.ptr[++i] == '-';
+        for (i += text.ptr[i] == '-' || text.ptr[i] == '+'; i < text.len; i++)
+            exponent = exponent < 100000 ? exponent * 10 + (text.ptr[i] - '0') : exponent;
+        exponent = negative ? -exponent : exponent;
+    }
+    (void)snprintf(copy + n, 16, "e%ld", exponent - fraction);
+    *ret_number = strtod(copy, NULL);
+    return 0;
+}
+
 /* What JavaScript makes of a number with more digits than fit: the shortest form of the nearest double. */
 static int parse_double(tr_view text, uint8_t *packed, size_t *ret_len, tr_number_problem *ret_problem)
 {
-    char copy[1100]; /* a double is settled by far fewer than 800 digits */
-    if (text.len >= sizeof copy)
-        return TR_ELIMIT;
-    memcpy(copy, text.ptr, text.len);
-    copy[text.len] = 0;
+    double number;
     char shortest[32];
-    size_t len = tr_double_format(strtod(copy, NULL), shortest);
+    int e = nearest_double(text, &number);
+    if (e)
+        return e; /* the problem stays that of the exact form */
+    size_t len = tr_double_format(number, shortest);
     return tr_number_parse(tr_view_of(shortest, len), packed, ret_len, ret_problem);
 }
 

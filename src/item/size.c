@@ -6,27 +6,38 @@
 #define CONTAINER_SIZE 3
 #define NESTED_SIZE    1
 
-static size_t list_size(tr_value value)
+static size_t value_size(tr_value value);
+
+/* Names and values of a map; each counts `extra` bytes more. */
+static size_t members_size(tr_view payload, size_t extra)
 {
-    size_t size = CONTAINER_SIZE;
-    tr_packed_iter iter;
-    tr_value_iter(&iter, value);
-    while (tr_packed_next(&iter))
-        size += NESTED_SIZE + (value.type == TR_M ? iter.name.len : 0) + tr_value_size(iter.value);
+    size_t size = 0;
+    if (payload.len < 4)
+        return 0;
+    const char *at = payload.ptr + 4, *end = payload.ptr + payload.len;
+    while (at < end) {
+        tr_view name;
+        tr_value value;
+        at = tr__get_sized(at, end, &name);
+        if (!at || !(at = tr__get_value(at, end, &value)))
+            break;
+        size += extra + name.len + value_size(value);
+    }
     return size;
 }
 
-static size_t set_size(tr_value value)
+/* Values of a list or elements of a set; each counts `extra` bytes more. */
+static size_t values_size(tr_value container, size_t extra)
 {
     size_t size = 0;
     tr_packed_iter iter;
-    tr_value_iter(&iter, value);
+    tr_value_iter(&iter, container);
     while (tr_packed_next(&iter))
-        size += tr_value_size(iter.value);
+        size += extra + value_size(iter.value);
     return size;
 }
 
-size_t tr_value_size(tr_value value)
+static size_t value_size(tr_value value)
 {
     switch (value.type) {
     case TR_S:
@@ -38,25 +49,26 @@ size_t tr_value_size(tr_value value)
     case TR_NULL:
         return 1;
     case TR_M:
+        return CONTAINER_SIZE + members_size(value.payload, NESTED_SIZE);
     case TR_L:
-        return list_size(value);
+        return CONTAINER_SIZE + values_size(value, NESTED_SIZE);
     case TR_SS:
     case TR_NS:
     case TR_BS:
-        return set_size(value);
+        return values_size(value, 0);
     default:
         return 0;
     }
 }
 
+size_t tr_value_size(tr_value value)
+{
+    return value_size(value);
+}
+
 size_t tr_item_size(tr_item item)
 {
-    size_t size = 0;
-    tr_packed_iter iter;
-    tr_item_iter(&iter, item);
-    while (tr_packed_next(&iter))
-        size += iter.name.len + tr_value_size(iter.value);
-    return size;
+    return members_size(item, 0);
 }
 
 static unsigned depth_of(tr_packed_iter *iter)

@@ -89,7 +89,7 @@ int tr_list_at(tr_value list, uint32_t index, tr_value *ret_value)
 int tr_value_decode(tr_view packed, tr_value *ret_value, size_t *ret_len)
 {
     tr_value value;
-    const char *end = tr__get_value(packed.ptr, packed.ptr + packed.len, &value);
+    const char *end = packed.len ? tr__get_value(packed.ptr, packed.ptr + packed.len, &value) : NULL;
     if (!end || value.type == TR_NONE || value.type > TR_BS)
         return TR_ECORRUPT;
     *ret_value = value;
