@@ -10,7 +10,8 @@
  * order in which they are given. Besides whole answers there are streams (Server-Sent Events) and upgrades
  * (WebSocket).
  *
- * Threads: everything happens on the loop's thread, and every function below must be called there.
+ * Threads: everything happens on the loop's thread, and every function below must be called there. If SIGPIPE has its
+ * default action, which ends the process when a peer goes away, it is set to be ignored.
  *
  * A request belongs to the handler from the call until it is ended, by exactly one of tr_http_respond,
  * tr_http_respond_bytes, tr_http_respond_static, or (after tr_http_stream_begin or tr_http_upgrade)

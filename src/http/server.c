@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netdb.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -438,10 +439,21 @@ static int init_handles(tr_http_server *server)
     return code;
 }
 
+/* Writing to a socket whose peer is gone raises SIGPIPE, which ends the process unless somebody has seen to it. */
+static void ignore_sigpipe(void)
+{
+    struct sigaction now;
+    if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL) {
+        now.sa_handler = SIG_IGN;
+        (void)sigaction(SIGPIPE, &now, NULL);
+    }
+}
+
 int tr_http_server_new(uv_loop_t *loop, const tr_http_options *options, tr_http_handler_fn *handler,
                        void *ctx, tr_http_server **ret_server, tr_error *err)
 {
     assert(loop && handler);
+    ignore_sigpipe();
     tr_http_server *server = tr_calloc(1, sizeof *server);
     if (!server)
         return tr_fail(err, TR_ENOMEM, "out of memory");
