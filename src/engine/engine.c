@@ -5,6 +5,8 @@
 #define DEFAULT_SHARD_LIFETIME  ((int64_t)4 * 3600 * 1000)
 #define DEFAULT_RETENTION       ((int64_t)24 * 3600 * 1000)
 #define DEFAULT_EXPIRY_INTERVAL ((int64_t)30 * 1000)
+#define DEFAULT_SPLIT_RATE      1000 /* a partition of the real service takes 1,000 writes a second */
+#define DEFAULT_SPLIT_AFTER     ((int64_t)60 * 1000)
 #define SCRATCH_LIMIT           ((size_t)64 * 1024 * 1024)
 
 /* --------------------------------------------------------------------------------------- open and close */
@@ -28,6 +30,8 @@ static int copy_options(tr_engine *engine, const tr_engine_options *options)
         o->stream_shards = TR__OPEN_SHARDS_MAX;
     o->shard_lifetime_ms = or_default(options->shard_lifetime_ms, DEFAULT_SHARD_LIFETIME);
     o->stream_retention_ms = or_default(options->stream_retention_ms, DEFAULT_RETENTION);
+    o->shard_split_rate = options->shard_split_rate ? options->shard_split_rate : DEFAULT_SPLIT_RATE;
+    o->shard_split_after_ms = or_default(options->shard_split_after_ms, DEFAULT_SPLIT_AFTER);
     o->expiry_interval_ms = or_default(options->expiry_interval_ms, DEFAULT_EXPIRY_INTERVAL);
     return engine->region && engine->account ? 0 : TR_ENOMEM;
 }
@@ -45,7 +49,8 @@ static int open_store(tr_engine *engine, const tr_engine_options *options, tr_er
     rc = tr__catalogue_load(engine, err);
     if (rc)
         return rc;
-    engine->sequence_stored = engine->announced = engine->sequence;
+    engine->sequence_stored = engine->sequence;
+    engine->looked_ms = tr_engine_now_ms(engine);
     rc = tr__snapshot_make(engine, &engine->current);
     return rc ? tr_fail(err, rc, "out of memory") : tr__sync_start(engine, err);
 }
@@ -225,7 +230,10 @@ static void announce(tr_engine *engine)
             settle(stream, sequence);
         }
     }
-    if (!any)
+    tr__stream *gone = &engine->no_stream;
+    gone->news = gone->changed;
+    gone->changed = false;
+    if (!any && !gone->news)
         return;
     engine->listener_at = engine->listeners;
     for (tr_listener *l; (l = engine->listener_at);) {

@@ -28,15 +28,17 @@
 typedef struct tr_engine tr_engine;
 
 typedef struct tr_engine_options {
-    const char *dir;             /**< Optional: NULL is in memory. */
-    const char *region;          /**< Optional: "us-east-1". */
-    const char *account;         /**< Optional: "000000000000". */
-    unsigned stream_shards;      /**< of a new stream; 0: 4 */
-    int64_t shard_lifetime_ms;   /**< 0: 4 h */
-    int64_t stream_retention_ms; /**< 0: 24 h */
-    int64_t expiry_interval_ms;  /**< between sweeps for expired items; 0: 30 s */
-    size_t memory_bytes;         /**< see tr_kv_options */
-    int64_t (*clock_ms)(void *); /**< Optional: wall clock for tests */
+    const char *dir;              /**< Optional: NULL is in memory. */
+    const char *region;           /**< Optional: "us-east-1". */
+    const char *account;          /**< Optional: "000000000000". */
+    unsigned stream_shards;       /**< of a new stream; 0: 4 */
+    int64_t shard_lifetime_ms;    /**< 0: 4 h */
+    unsigned shard_split_rate;    /**< records/s of a shard above which it splits; 0: 1,000 */
+    int64_t shard_split_after_ms; /**< once it has lasted so long; 0: 60 s */
+    int64_t stream_retention_ms;  /**< 0: 24 h */
+    int64_t expiry_interval_ms;   /**< between sweeps for expired items; 0: 30 s */
+    size_t memory_bytes;          /**< see tr_kv_options */
+    int64_t (*clock_ms)(void *);  /**< Optional: wall clock for tests */
     void *clock_ctx;
     void (*on_synced)(
         void *ctx); /**< called by the sync thread: let the engine's thread call tr_engine_poll soon */
@@ -333,7 +335,11 @@ uint64_t tr_engine_stream_tip(tr_engine *engine, const tr_stream *stream);
 /** Lowest sequence that can still be read. */
 uint64_t tr_engine_trim_horizon(tr_engine *engine, const tr_stream *stream);
 
-/** Told from tr_engine_poll when a stream has new synced records or its shards changed. NULL stream: all. */
+/**
+ * Told from tr_engine_poll when a stream has new synced records or its shards changed. stream NULL: all
+ * streams. When the stream is removed (disabled, and past its retention time), the listener is told once more
+ * and its stream is then one that tr_engine_stream does not know: look streams up by ARN when told.
+ */
 typedef struct tr_listener {
     const tr_stream *stream;
     void (*fn)(struct tr_listener *listener);

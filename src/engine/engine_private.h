@@ -18,6 +18,10 @@
 #define TR__KEY_BUF_MAX     (64 * 1024)
 #define TR__VALUE_LIMIT     (16 * 1024 * 1024) /* of a catalogue record; a stream with 10,000 shards has 3 MB */
 #define TR__OPEN_SHARDS_MAX 1024               /* of one stream; splitting stops there */
+/* Shards that a stream lists at once: four hours of rollover every second. Rollover and splitting wait
+ * beyond. */
+#define TR__SHARDS_MAX 16384
+#define TR__LOOK_MS    1000 /* between looks at the shards' load and age */
 
 /* A batch is written (not synced) when it has grown to this. */
 #define TR__BATCH_BYTES_MAX (4 * 1024 * 1024)
@@ -92,6 +96,7 @@ struct tr__stream {
     uint64_t unannounced;   /* of the first record that listeners have not been told of; 0: none */
     bool changed;           /* shards changed: tell listeners */
     bool news;              /* during an announcement */
+    bool stale;             /* its record must be written anew */
     struct tr__shard_state {
         uint64_t trimmed_to; /* newest record that was dropped; 0: none */
         uint64_t window_records;
@@ -135,6 +140,8 @@ struct tr_engine {
     tr__slice *slices; /* oldest first; never empty once a change was made */
     size_t slice_count, slice_cap;
     uint64_t slice_records; /* in the newest */
+    int64_t looked_ms;      /* when shards' load was last looked at */
+    tr__stream no_stream;   /* what listeners of a stream that is gone listen to */
 
     /* spaces whose files are to be dropped when no snapshot sees them any more */
     struct tr__gone {
@@ -148,7 +155,6 @@ struct tr_engine {
     tr_engine_snapshot *current; /* the last synced state */
     tr__syncer syncer;
     tr_listener *listeners, *listener_at; /* at: the next one that poll will look at */
-    uint64_t announced;                   /* sequence that listeners of all streams were told of */
 };
 
 /* engine.c */
@@ -264,6 +270,12 @@ void tr__stream_close_shard(tr_engine *engine, tr__stream *stream, size_t at);
 int tr__stream_reopen(tr__stream *stream);
 /** Place of the open shard that takes the hash. */
 size_t tr__stream_shard_of(const tr__stream *stream, uint64_t hash);
+
+/* stream_keep.c: housekeeping; what they stage must be committed */
+/** Rollover and splits that are due. */
+int tr__streams_turn_over(tr_engine *engine, bool *ret_changed);
+/** Drops what is past retention. ret_dropped: the newest slice that was dropped, unchanged if none was. */
+int tr__streams_trim(tr_engine *engine, uint32_t *ret_dropped, bool *ret_more, tr_error *err);
 
 /* record.c */
 typedef struct tr__change {

@@ -27,7 +27,7 @@ int tr__stream_grow(tr__stream *stream, tr_shard **ret_shard, struct tr__shard_s
     tr_stream *s = &stream->pub;
     if (s->shard_count == stream->shard_cap) {
         size_t cap = stream->shard_cap ? stream->shard_cap * 2 : 8;
-        if (cap > SHARDS_MAX)
+        if (cap > TR__SHARDS_MAX)
             return TR_ELIMIT;
         tr_shard *shards = tr_realloc(s->shards, cap * sizeof *shards);
         if (!shards)

@@ -2,7 +2,7 @@
 /* Housekeeping, in bounded steps. */
 #include "engine/engine_private.h"
 
-#define TICK_MS 1000
+#define SHORT_TICK_MS 50 /* while lifetimes are so short that a second is too long */
 
 /* Drops the files of deleted tables and indexes, once no snapshot is left that was taken before. */
 static void drop_gone(tr_engine *engine)
@@ -22,10 +22,43 @@ static void drop_gone(tr_engine *engine)
     engine->gone_count = 0;
 }
 
+/* What shards there are is shown at once, so it must be durable before anybody sees it. */
+static int keep_streams(tr_engine *engine, bool *ret_more, tr_error *err)
+{
+    bool changed = false;
+    uint32_t dropped = 0;
+    int rc = tr__streams_turn_over(engine, &changed);
+    if (!rc)
+        rc = tr__streams_trim(engine, &dropped, ret_more, err);
+    if (rc || (!changed && !dropped))
+        return rc;
+    rc = tr__catalogue_commit(engine, err);
+    if (rc || !dropped)
+        return rc;
+    char to[4];
+    tr_put_be32(to, dropped + 1);
+    return tr_kv_drop_files(engine->kv, TR_KV_CHANGES, tr_view_of("\0\0\0\0", 4), tr_view_of(to, 4), err);
+}
+
+static int64_t next_tick(const tr_engine *engine)
+{
+    const tr_engine_options *o = &engine->options;
+    bool hasty = o->shard_lifetime_ms < 4 * TR__LOOK_MS || o->stream_retention_ms < 4 * TR__LOOK_MS;
+    return hasty ? SHORT_TICK_MS : TR__LOOK_MS;
+}
+
 int64_t tr_engine_tick(tr_engine *engine)
 {
     if (engine->failed)
-        return TICK_MS;
-    drop_gone(engine);
-    return TICK_MS;
+        return TR__LOOK_MS;
+    tr_error err = {0};
+    bool more = false;
+    int rc = keep_streams(engine, &more, &err);
+    if (!rc)
+        drop_gone(engine);
+    if (rc) {
+        tr_log(&engine->options.logger, TR_LOG_ERROR, "housekeeping failed: %s", err.message);
+        tr__engine_broken(engine, rc);
+    }
+    return more ? 0 : next_tick(engine);
 }
