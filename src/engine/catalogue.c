@@ -138,7 +138,7 @@ void tr__table_free(tr__table *table)
     if (!table)
         return;
     tr_arena_done(&table->arena);
-    tr_buf_done(&table->backfill_key);
+    tr__fill_done(table);
     tr_free(table);
 }
 
@@ -185,7 +185,6 @@ int tr__table_from_record(tr_engine *engine, tr_view record, tr__table **ret_tab
     if (!table)
         return TR_ENOMEM;
     tr_arena_init(&table->arena, TABLE_ARENA_LIMIT);
-    tr_buf_init(&table->backfill_key, TR__KEY_BUF_MAX);
     uint32_t stream = 0;
     tr_item copy = tr_arena_copy(&table->arena, record);
     int rc = copy.ptr ? tr__table_decode(copy, &table->arena, &table->pub, &stream) : TR_ENOMEM;
@@ -327,6 +326,10 @@ int tr_engine_delete_table(tr_engine *engine, tr_table *pub, tr_error *err)
         rc = tr__stream_disable(engine, (tr__stream *)pub->stream);
     for (unsigned i = 0; !rc && i < pub->index_count; i++)
         rc = tr__space_drop(engine, pub->indexes[i].space);
+    if (!rc && pub->ttl_space)
+        rc = tr__space_drop(engine, pub->ttl_space);
+    for (unsigned i = 0; i < table->fill_count; i++)
+        tr__forget_fill(engine, table->fills[i].space);
     if (!rc)
         rc = tr__space_drop(engine, pub->space);
     if (rc)
@@ -350,6 +353,12 @@ static void replace_table(tr__table *table, tr__table *fresh)
                 fresh->pub.indexes[i].item_count = table->pub.indexes[k].item_count;
                 fresh->pub.indexes[i].size_bytes = table->pub.indexes[k].size_bytes;
             }
+    fresh->fills = table->fills;
+    fresh->fill_count = table->fill_count;
+    fresh->counts_dirty = table->counts_dirty;
+    fresh->next_dirty = table->next_dirty;
+    table->fills = NULL;
+    table->fill_count = 0;
     tr__table old = *table;
     *table = *fresh;
     *fresh = old;
@@ -438,12 +447,29 @@ static void change_fields(tr_engine *engine, tr_table *draft, const tr_table_cha
         draft->table_class = change->table_class;
     if (change->set_sse)
         draft->sse = change->sse;
-    if (change->set_ttl)
-        draft->ttl_attribute = change->ttl_attribute;
     if (change->set_tags) {
         draft->tags = change->tags;
         draft->tag_count = change->tag_count;
     }
+}
+
+/* Another attribute means another list. */
+static int change_ttl(tr_engine *engine, tr__table *table, tr_table *draft, tr_view attribute)
+{
+    if (tr_view_eq(draft->ttl_attribute, attribute))
+        return 0;
+    draft->ttl_attribute = attribute;
+    if (draft->ttl_space) {
+        tr__fill_end(table, draft->ttl_space);
+        tr__forget_fill(engine, draft->ttl_space);
+        int rc = tr__space_drop(engine, draft->ttl_space);
+        if (rc)
+            return rc;
+    }
+    draft->ttl_space = attribute.len ? engine->next_space++ : 0;
+    draft->ttl_filling = attribute.len != 0;
+    tr__store_counters(engine);
+    return draft->ttl_filling ? tr__fill_begin(table, draft->ttl_space) : 0;
 }
 
 int tr_engine_update_table(tr_engine *engine, tr_table *pub, const tr_table_change *change, tr_error *err)
@@ -464,11 +490,59 @@ int tr_engine_update_table(tr_engine *engine, tr_table *pub, const tr_table_chan
     rc = change_indexes(engine, &draft, change);
     if (!rc && change->set_stream)
         rc = change_stream(engine, &draft, change->stream_view);
+    if (!rc && change->set_ttl)
+        rc = change_ttl(engine, (tr__table *)pub, &draft, change->ttl_attribute);
+    if (!rc && change->create_index)
+        rc = tr__fill_begin((tr__table *)pub, draft.indexes[draft.index_count - 1].space);
     if (!rc)
         rc = tr__table_change(engine, (tr__table *)pub, &draft);
     if (rc)
         return tr__engine_broken(engine, tr_fail(err, rc, "cannot change the table: %s", tr_strerror(rc)));
     return tr__catalogue_commit(engine, err);
+}
+
+/* Removes the indexes that an update marked for deletion. */
+static int drop_indexes(tr_engine *engine, tr__table *table)
+{
+    tr_table draft = table->pub;
+    tr_arena_reset(&engine->scratch);
+    tr_index *kept = tr_arena_calloc(&engine->scratch, draft.index_count, sizeof *kept);
+    if (!kept)
+        return TR_ENOMEM;
+    draft.index_count = 0;
+    int rc = 0;
+    for (unsigned i = 0; !rc && i < table->pub.index_count; i++) {
+        const tr_index *index = &table->pub.indexes[i];
+        if (index->status != TR_DELETING) {
+            kept[draft.index_count++] = *index;
+            continue;
+        }
+        tr__fill_end(table, index->space);
+        tr__forget_fill(engine, index->space);
+        rc = tr__space_drop(engine, index->space);
+    }
+    draft.indexes = kept;
+    return rc ? rc : tr__table_change(engine, table, &draft);
+}
+
+int tr__indexes_drop(tr_engine *engine, tr_error *err)
+{
+    for (size_t i = 0; i < engine->table_count; i++) {
+        tr__table *table = engine->tables[i];
+        unsigned marked = 0;
+        for (unsigned k = 0; k < table->pub.index_count; k++)
+            marked += table->pub.indexes[k].status == TR_DELETING;
+        if (!marked)
+            continue;
+        int rc = tr__engine_write_out(engine, err);
+        if (!rc)
+            rc = drop_indexes(engine, table);
+        if (!rc)
+            rc = tr__catalogue_commit(engine, err);
+        if (rc)
+            return rc;
+    }
+    return 0;
 }
 
 /* -------------------------------------------------------------------------------------------- load, free */

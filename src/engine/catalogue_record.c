@@ -105,6 +105,8 @@ int tr__table_encode(const tr_table *t, tr_buf *out)
     put_text(p, "sse", t->sse);
     put_tags(p, t->tags, t->tag_count);
     put_text(p, "ttl", t->ttl_attribute);
+    put_int(p, "ttl_space", t->ttl_space);
+    put_int(p, "ttl_filling", t->ttl_filling);
     put_int(p, "stream", t->stream ? t->stream->number : 0);
     return tr_pack_item_end(p);
 }
@@ -327,6 +329,8 @@ int tr__table_decode(tr_item record, tr_arena *arena, tr_table *t, uint32_t *ret
     t->sse = get_text(r, "sse");
     get_tags(r, t);
     t->ttl_attribute = get_text(r, "ttl");
+    t->ttl_space = get_u32(r, "ttl_space");
+    t->ttl_filling = get_int(r, "ttl_filling") != 0;
     *ret_stream = get_u32(r, "stream");
     return r->status;
 }

@@ -9,7 +9,7 @@
  * C space u32        its counts: items, bytes, then for each index its space, items, bytes (varints)
  * S stream u32       a stream with its shards
  * L slice u32        a slice of the change records: first sequence u64, begun (ms, u64)
- * K token            see token.c
+ * B space u32        how far an index or expiry list has been filled: key of the last item
  * D space u32        a table or index that is gone, whose files are not
  *
  * Every value begins with TR__VALUE_VERSION.
@@ -122,6 +122,16 @@ void tr__forget_gone(tr_engine *engine, uint32_t space)
     forget(engine, number_key('D', space));
 }
 
+void tr__store_fill(tr_engine *engine, uint32_t space, tr_view to)
+{
+    stage(engine, number_key('B', space), to.ptr, to.len);
+}
+
+void tr__forget_fill(tr_engine *engine, uint32_t space)
+{
+    forget(engine, number_key('B', space));
+}
+
 void tr__forget_slice(tr_engine *engine, uint32_t number)
 {
     forget(engine, number_key('L', number));
@@ -228,8 +238,39 @@ static int load_one(tr_engine *engine, tr_view key, tr_view value)
     case 'D':
         return key.len == 5 ? tr__gone_append(engine, tr_get_be32(key.ptr + 1)) : TR_ECORRUPT;
     default:
-        return 0; /* counts come when the tables are there; tokens are read when asked for */
+        return 0; /* counts and fillings come when the tables are there */
     }
+}
+
+static int load_fill(tr_engine *engine, tr__table *table, uint32_t space, tr_error *err)
+{
+    int rc = tr__fill_begin(table, space);
+    if (rc)
+        return tr_fail(err, rc, "out of memory");
+    meta_key key = number_key('B', space);
+    tr_kv_pin pin;
+    rc = tr_kv_get(engine->kv, TR_KV_META, NULL, key_view(&key), &pin, err);
+    if (rc)
+        return rc == TR_ENOTFOUND ? 0 : rc;
+    tr_buf *to = &tr__fill_find(table, space)->to;
+    if (pin.value.len > 1)
+        tr_buf_put(to, pin.value.ptr + 1, pin.value.len - 1);
+    tr_kv_unpin(&pin);
+    return tr_buf_status(to);
+}
+
+static int load_fills(tr_engine *engine, tr_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; !rc && i < engine->table_count; i++) {
+        tr__table *table = engine->tables[i];
+        for (unsigned k = 0; !rc && k < table->pub.index_count; k++)
+            if (table->pub.indexes[k].backfilling)
+                rc = load_fill(engine, table, table->pub.indexes[k].space, err);
+        if (!rc && table->pub.ttl_filling)
+            rc = load_fill(engine, table, table->pub.ttl_space, err);
+    }
+    return rc;
 }
 
 static int load_all_counts(tr_engine *engine, tr_error *err)
@@ -266,5 +307,7 @@ int tr__store_load(tr_engine *engine, tr_error *err)
     if (!rc)
         rc = tr_kv_iter_status(iter, err);
     tr_kv_iter_free(iter);
-    return rc ? rc : load_all_counts(engine, err);
+    if (!rc)
+        rc = load_all_counts(engine, err);
+    return rc ? rc : load_fills(engine, err);
 }

@@ -254,6 +254,12 @@ int tr_engine_poll(tr_engine *engine, tr_error *err)
 
 /* ------------------------------------------------------------------------------------------ others' use */
 
+int tr_engine_checkpoint(tr_engine *engine, const char *dir, tr_error *err)
+{
+    int rc = tr_engine_sync_wait(engine, err);
+    return rc ? rc : tr_kv_checkpoint(engine->kv, dir, err);
+}
+
 tr_kv *tr_engine_kv(tr_engine *engine)
 {
     return engine->kv;

@@ -136,6 +136,8 @@ typedef struct tr_table {
     tr_tag *tags;
     unsigned tag_count;
     tr_view ttl_attribute; /* empty: disabled */
+    uint32_t ttl_space;    /* number of its list of expiry times */
+    bool ttl_filling;      /* the list is still being made */
     tr_stream *stream;     /* the newest, enabled or not; NULL: never had one */
     int64_t item_count, size_bytes;
 } tr_table;
@@ -224,6 +226,13 @@ typedef struct tr_write {
  */
 int tr_engine_write(tr_engine *engine, tr_write *writes, size_t count, bool atomic, tr_arena *arena,
                     tr_error *err);
+
+#define TR_TOKEN_MAX 64 /* bytes; ClientRequestToken has at most 36 */
+/** What was put with an idempotency token in the last ten minutes, in the arena; TR_ENOTFOUND. Sees the
+ * latest state: an answer that depends on it waits for its ticket. */
+int tr_engine_token_get(tr_engine *engine, tr_view token, tr_arena *arena, tr_view *ret_value, tr_error *err);
+/** Keeps a token, durable with the atomic tr_engine_write that came immediately before this call. */
+int tr_engine_token_put(tr_engine *engine, tr_view token, tr_view value, tr_error *err);
 
 typedef struct tr_engine_snapshot tr_engine_snapshot;
 /** The last synced state, to read from several times; NULL in calls below means the same, taken anew. */
@@ -350,6 +359,10 @@ void tr_engine_listen(tr_engine *engine, tr_listener *listener);
 void tr_engine_unlisten(tr_engine *engine, tr_listener *listener);
 
 /* ------------------------------------------------------------------------------------------ others' use */
+
+/** A copy of everything as of now in a directory that does not exist yet, made of hard links where possible.
+ * TR_EUNSUPPORTED in memory. */
+int tr_engine_checkpoint(tr_engine *engine, const char *dir, tr_error *err);
 
 /** The store, for the bus: its writes join the engine's batch (family TR_KV_BUS only) and follow the same
  * tickets. */

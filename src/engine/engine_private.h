@@ -74,14 +74,20 @@ typedef struct tr__table tr__table;
 typedef struct tr__index {
     tr_view *names; /* attributes that its entries hold, sorted; NULL: all */
     unsigned name_count;
-    tr_view backfilled_to; /* key of the last item that the backfill has seen; arena of the table */
 } tr__index;
+
+/** An index or expiry list that is being filled: the key of the last item that it has. */
+typedef struct tr__fill {
+    uint32_t space;
+    tr_buf to;
+} tr__fill;
 
 struct tr__table {
     tr_table pub; /* first */
     tr_arena arena;
     tr__index *index; /* beside pub.indexes */
-    tr_buf backfill_key;
+    tr__fill *fills;
+    unsigned fill_count;
     bool counts_dirty;
     tr__table *next_dirty;
 };
@@ -150,6 +156,9 @@ struct tr_engine {
     } * gone;
     size_t gone_count, gone_cap;
     size_t snapshots; /* alive */
+
+    int64_t swept_ms; /* when the last sweep for expired items ended */
+    uint64_t token_period;
 
     /* reading */
     tr_engine_snapshot *current; /* the last synced state */
@@ -221,6 +230,8 @@ int tr__table_insert(tr_engine *engine, tr__table *table);
 int tr__table_change(tr_engine *engine, tr__table *table, const tr_table *draft);
 int tr__stream_insert(tr_engine *engine, tr__stream *stream);
 void tr__stream_remove(tr_engine *engine, const tr__stream *stream);
+/** Removes indexes that are marked TR_DELETING. */
+int tr__indexes_drop(tr_engine *engine, tr_error *err);
 /** Deletes everything of a space. */
 int tr__space_drop(tr_engine *engine, uint32_t space);
 int tr__gone_append(tr_engine *engine, uint32_t space);
@@ -243,6 +254,8 @@ void tr__store_sequence(tr_engine *engine);
 void tr__store_slice(tr_engine *engine, const tr__slice *slice);
 void tr__store_gone(tr_engine *engine, uint32_t space);
 void tr__forget_gone(tr_engine *engine, uint32_t space);
+void tr__store_fill(tr_engine *engine, uint32_t space, tr_view to);
+void tr__forget_fill(tr_engine *engine, uint32_t space);
 void tr__forget_slice(tr_engine *engine, uint32_t number);
 void tr__forget_table(tr_engine *engine, const tr__table *table);
 void tr__forget_stream(tr_engine *engine, const tr__stream *stream);
@@ -255,6 +268,34 @@ int tr__catalogue_commit(tr_engine *engine, tr_error *err);
 void tr__index_check(tr_write *write, tr_item before, tr_item after);
 /** Stages what a write changes in all indexes. */
 int tr__index_stage(tr_engine *engine, tr__table *table, tr_view item_key, tr_item before, tr_item after);
+
+/** Stages the entry of an item that the index has not seen. */
+int tr__index_fill(tr_engine *engine, tr__table *table, unsigned i, tr_item item);
+
+/* fill.c */
+int tr__fill_begin(tr__table *table, uint32_t space);
+void tr__fill_end(tr__table *table, uint32_t space);
+void tr__fill_done(tr__table *table);
+tr__fill *tr__fill_find(const tr__table *table, uint32_t space);
+/** Whether writes of the item must maintain the space. */
+static inline bool tr__fill_has(const tr__table *table, uint32_t space, tr_view item_key)
+{
+    if (TR_LIKELY(table->fill_count == 0))
+        return true;
+    const tr__fill *fill = tr__fill_find(table, space);
+    return !fill || tr_view_cmp(item_key, tr_buf_view(&fill->to)) <= 0;
+}
+/** Some items of one table's filling; ret_more is set if there is anything to fill. */
+int tr__fill_step(tr_engine *engine, bool *ret_more, tr_error *err);
+
+/* expiry.c */
+int tr__expiry_stage(tr_engine *engine, const tr__table *table, tr_view item_key, tr_item before,
+                     tr_item after);
+/** Deletes what is due, when a sweep is. */
+int tr__expiry_step(tr_engine *engine, bool *ret_more, tr_error *err);
+
+/* token.c */
+void tr__tokens_trim(tr_engine *engine);
 
 /* stream.c */
 int tr__stream_create(tr_engine *engine, const tr_table *table, tr_view_type view, tr__stream **ret_stream);

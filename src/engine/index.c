@@ -164,14 +164,6 @@ static void count(tr_index *index, const entry *before, const entry *after)
                          (before->there ? (int64_t)tr_item_size(before->item) : 0);
 }
 
-/* While an index is being filled, entries exist for the items up to backfilled_to only; the others come when
- * the backfill gets there. */
-static bool is_filled(const tr__table *table, unsigned i, tr_view item_key)
-{
-    const tr_index *index = &table->pub.indexes[i];
-    return !index->backfilling || tr_view_cmp(item_key, tr_buf_view(&table->backfill_key)) <= 0;
-}
-
 static int stage_one(tr_engine *engine, tr__table *table, unsigned i, tr_item old, tr_item new)
 {
     entry before, after;
@@ -195,8 +187,15 @@ static int stage_one(tr_engine *engine, tr__table *table, unsigned i, tr_item ol
 int tr__index_stage(tr_engine *engine, tr__table *table, tr_view item_key, tr_item old, tr_item new)
 {
     int rc = 0;
-    for (unsigned i = 0; !rc && i < table->pub.index_count; i++)
-        if (table->pub.indexes[i].status != TR_DELETING && is_filled(table, i, item_key))
+    for (unsigned i = 0; !rc && i < table->pub.index_count; i++) {
+        const tr_index *index = &table->pub.indexes[i];
+        if (index->status != TR_DELETING && tr__fill_has(table, index->space, item_key))
             rc = stage_one(engine, table, i, old, new);
+    }
     return rc;
+}
+
+int tr__index_fill(tr_engine *engine, tr__table *table, unsigned i, tr_item item)
+{
+    return stage_one(engine, table, i, (tr_item){NULL, 0}, item);
 }

@@ -55,7 +55,15 @@ int64_t tr_engine_tick(tr_engine *engine)
     bool more = false;
     int rc = keep_streams(engine, &more, &err);
     if (!rc)
+        rc = tr__indexes_drop(engine, &err);
+    if (!rc)
+        rc = tr__fill_step(engine, &more, &err);
+    if (!rc)
+        rc = tr__expiry_step(engine, &more, &err);
+    if (!rc) {
         drop_gone(engine);
+        tr__tokens_trim(engine);
+    }
     if (rc) {
         tr_log(&engine->options.logger, TR_LOG_ERROR, "housekeeping failed: %s", err.message);
         tr__engine_broken(engine, rc);

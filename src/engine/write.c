@@ -159,6 +159,11 @@ static int stage(tr_engine *engine, const pending *p)
         if (rc)
             return rc;
     }
+    if (table->pub.ttl_space && tr__fill_has(table, table->pub.ttl_space, p->key)) {
+        rc = tr__expiry_stage(engine, table, p->key, p->before, p->after);
+        if (rc)
+            return rc;
+    }
     count(engine, table, p);
     tr__stream *stream = (tr__stream *)table->pub.stream;
     if (!stream || stream->pub.disabled_ms)
