@@ -163,7 +163,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     from_json(bytes);
     from_plain(bytes, PLAIN_EXACT);
     from_plain(bytes, PLAIN_JAVASCRIPT);
-    if (size > 0 && tr_item_check(bytes) == 0) /* no bytes are an item too, but not the form that is written */
+    if (size > 0 &&
+        tr_item_check(bytes) == 0) /* no bytes are an item too, but not the form that is written */
         good_item(bytes);
     tr_arena arena;
     tr_arena_init(&arena, LIMIT);
