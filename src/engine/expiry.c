@@ -144,6 +144,5 @@ int tr__expiry_step(tr_engine *engine, bool *ret_more, tr_error *err)
         *ret_more = true;
     else
         engine->swept_ms = now_ms;
-    /* What was swept goes out even if no request comes along. */
-    return rc ? rc : tr_engine_flush(engine, err);
+    return rc;
 }

@@ -63,6 +63,7 @@ int64_t tr_engine_tick(tr_engine *engine)
     if (!rc) {
         drop_gone(engine);
         tr__tokens_trim(engine);
+        rc = tr_engine_flush(engine, &err); /* no request may come along to do it */
     }
     if (rc) {
         tr_log(&engine->options.logger, TR_LOG_ERROR, "housekeeping failed: %s", err.message);

@@ -126,6 +126,8 @@ static int prepare(tr_engine *engine, pending *p, tr_arena *arena, tr_error *err
         write->outcome = TR_WRITE_CONDITION_FAILED;
     else
         rc = make_after(engine, p, arena, err);
+    if (write->outcome != TR_WRITE_DONE)
+        write->changed = false;
     return rc ? rc : copy_results(p, arena, err);
 }
 
