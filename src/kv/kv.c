@@ -42,6 +42,24 @@ static int open_db(tr_kv *kv, size_t memory_bytes, tr_error *err)
     return error ? tr__kv_fail(error, "cannot open the store", err) : 0;
 }
 
+/* The quick look at the log does not check its checksums; RocksDB does. If it finds fault, so does the second
+ * look. */
+static int mend_and_open(tr_kv *kv, size_t memory_bytes, tr_error *err)
+{
+    bool torn = false;
+    int rc = kv->dir ? tr__kv_log_mend(kv, false, &torn, err) : 0;
+    if (!rc)
+        rc = open_db(kv, memory_bytes, err);
+    if (rc != TR_ECORRUPT || !kv->dir)
+        return rc;
+    torn = false;
+    tr_error why = {0};
+    int mended = tr__kv_log_mend(kv, true, &torn, &why);
+    if (mended && err)
+        *err = why;
+    return !mended && torn ? open_db(kv, memory_bytes, err) : rc;
+}
+
 static int open_dir(tr_kv *kv, const char *dir, tr_error *err)
 {
     kv->dir = tr_strdup(dir);
@@ -81,8 +99,10 @@ int tr_kv_open(const tr_kv_options *options, tr_kv **ret_kv, tr_error *err)
         kv->read_options = rocksdb_readoptions_create();
         kv->write_options = rocksdb_writeoptions_create();
         rocksdb_writeoptions_disable_WAL(kv->write_options, !options->dir);
-        rc = open_db(kv, memory_bytes, err);
+        rc = mend_and_open(kv, memory_bytes, err);
     }
+    if (!rc)
+        atomic_store(&kv->durable, rocksdb_get_latest_sequence_number(kv->db));
     if (rc) {
         tr_kv_close(kv);
         return rc;
@@ -123,9 +143,13 @@ int tr_kv_sync(tr_kv *kv, tr_error *err)
 {
     if (!kv->dir)
         return 0;
+    uint64_t covered = rocksdb_get_latest_sequence_number(kv->db);
     char *error = NULL;
     rocksdb_flush_wal(kv->db, 1, &error);
-    return error ? tr__kv_fail(error, "cannot sync the log", err) : 0;
+    if (error)
+        return tr__kv_fail(error, "cannot sync the log", err);
+    atomic_store_explicit(&kv->durable, covered, memory_order_relaxed);
+    return 0;
 }
 
 int tr_kv_drop_files(tr_kv *kv, tr_kv_family family, tr_view from, tr_view to, tr_error *err)

@@ -38,6 +38,17 @@ struct tr_kv_batch {
     size_t count, bytes;
 };
 
+/* A store without a log needs no marks. */
+static void begin(tr_kv_batch *batch)
+{
+    char mark[TR__KV_MARK_MAX];
+    batch->count = batch->bytes = 0;
+    if (!batch->kv->dir)
+        return;
+    size_t len = tr__kv_log_mark(atomic_load_explicit(&batch->kv->durable, memory_order_relaxed), mark);
+    rocksdb_writebatch_put_log_data(batch->batch, mark, len);
+}
+
 int tr_kv_batch_new(tr_kv *kv, tr_kv_batch **ret_batch)
 {
     tr_kv_batch *batch = tr_calloc(1, sizeof *batch);
@@ -45,6 +56,7 @@ int tr_kv_batch_new(tr_kv *kv, tr_kv_batch **ret_batch)
         return TR_ENOMEM;
     batch->kv = kv;
     batch->batch = rocksdb_writebatch_create();
+    begin(batch);
     *ret_batch = batch;
     return 0;
 }
@@ -60,7 +72,7 @@ void tr_kv_batch_free(tr_kv_batch *batch)
 void tr_kv_batch_clear(tr_kv_batch *batch)
 {
     rocksdb_writebatch_clear(batch->batch);
-    batch->count = batch->bytes = 0;
+    begin(batch);
 }
 
 size_t tr_kv_batch_count(const tr_kv_batch *batch)

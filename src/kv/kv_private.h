@@ -6,6 +6,8 @@
 
 #include "kv/kv.h"
 
+#include <stdatomic.h>
+
 #include <rocksdb/c.h>
 
 struct tr_kv {
@@ -19,6 +21,7 @@ struct tr_kv {
     rocksdb_column_family_handle_t *families[TR_KV_FAMILIES];
     rocksdb_writeoptions_t *write_options;
     rocksdb_readoptions_t *read_options; /* for gets of the latest state */
+    _Atomic uint64_t durable;            /* RocksDB's sequence number up to which all is synced */
 };
 
 struct tr_kv_snapshot {
@@ -38,6 +41,14 @@ int tr__kv_dir_lock(const char *dir, int *ret_fd, tr_error *err);
 int tr__kv_dir_format(const char *dir, tr_error *err);
 int tr__kv_dir_write_format(const char *dir, tr_error *err);
 uint64_t tr__kv_dir_size(const char *path);
+
+/** The mark with which each batch begins: all up to this sequence number is durable. */
+#define TR__KV_MARK_MAX 32
+size_t tr__kv_log_mark(uint64_t durable, char *out);
+/** Before RocksDB opens the store: cuts off the torn end of the log. TR_ECORRUPT if it is damaged before
+ * that.
+ */
+int tr__kv_log_mend(const tr_kv *kv, bool check_crc, bool *ret_cut, tr_error *err);
 
 /** Options of the whole store and of each family (kv_options.c). Freed by the caller. */
 rocksdb_options_t *tr__kv_db_options(rocksdb_env_t *env, size_t memory_bytes, bool in_memory);

@@ -3,6 +3,7 @@
 
 #include "kv/kv.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdlib.h>
@@ -270,6 +271,123 @@ static void test_checkpoint(void **state)
     tr_kv_close(g.kv);
 }
 
+/* ------------------------------------------------------------------------------------- the log's end */
+
+#define BATCHES    200
+#define VALUE_SIZE 1000
+
+/* Writes BATCHES batches, of which the first `synced` are synced; then closes. */
+static void write_batches(fixture *f, int synced)
+{
+    char key[16], value[VALUE_SIZE + 1];
+    memset(value, 'x', VALUE_SIZE);
+    value[VALUE_SIZE] = 0;
+    for (int i = 0; i < BATCHES; i++) {
+        snprintf(key, sizeof key, "key%05d", i);
+        put(f->kv, i % 2 ? TR_KV_ITEMS : TR_KV_CHANGES, key, value);
+        if (i + 1 == synced)
+            assert_int_equal(tr_kv_sync(f->kv, NULL), 0);
+    }
+    tr_kv_close(f->kv);
+    f->kv = NULL;
+}
+
+/* How many batches there are, given that there is no gap. */
+static int count_batches(tr_kv *kv)
+{
+    int count = 0;
+    bool ended = false;
+    for (int i = 0; i < BATCHES; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "key%05d", i);
+        tr_kv_pin pin = {0};
+        int rc = tr_kv_get(kv, i % 2 ? TR_KV_ITEMS : TR_KV_CHANGES, NULL, tr_view_str(key), &pin, NULL);
+        tr_kv_unpin(&pin);
+        assert_true(rc == 0 || rc == TR_ENOTFOUND);
+        assert_false(ended && rc == 0);
+        ended = rc != 0;
+        count += rc == 0;
+    }
+    return count;
+}
+
+static void log_path(fixture *f, char *out, size_t size)
+{
+    char store[80], newest[80] = "";
+    snprintf(store, sizeof store, "%s/store", f->dir);
+    DIR *dir = opendir(store);
+    assert_non_null(dir);
+    for (struct dirent *e; (e = readdir(dir));)
+        if (strstr(e->d_name, ".log") && strlen(e->d_name) < sizeof newest && strcmp(e->d_name, newest) > 0)
+            strcpy(newest, e->d_name);
+    closedir(dir);
+    snprintf(out, size, "%s/%s", store, newest);
+}
+
+typedef enum damage { SHORTER, ZEROS, GARBAGE, BIT } damage;
+
+/* Damages the log at a share of its length, in permille. */
+static void harm(fixture *f, damage what, long permille)
+{
+    char path[200];
+    log_path(f, path, sizeof path);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    fseek(file, 0, SEEK_END);
+    long size = ftell(file), at = size * permille / 1000;
+    assert_true(size > BATCHES * VALUE_SIZE);
+    if (what == SHORTER) {
+        assert_int_equal(ftruncate(fileno(file), at), 0);
+    } else {
+        fseek(file, at, SEEK_SET);
+        for (int i = 0; i < (what == BIT ? 1 : 5000); i++)
+            fputc(what == ZEROS ? 0 : what == BIT ? 'y' : (i * 7919) >> 3 & 255, file);
+    }
+    fclose(file);
+}
+
+/** Whatever becomes of the unsynced end of the log, what comes back is a whole number of batches without a
+ * gap, with all that was synced; and the store goes on from there. */
+static void test_torn_log(void **state)
+{
+    fixture *f = *state;
+    static const damage kinds[] = {SHORTER, ZEROS, GARBAGE, BIT};
+    for (size_t k = 0; k < TR_COUNT(kinds); k++)
+        for (long permille = 505; permille < 1000; permille += 45) {
+            write_batches(f, BATCHES / 2);
+            harm(f, kinds[k], permille);
+            open_at(f, f->dir);
+            int count = count_batches(f->kv);
+            assert_in_range(count, BATCHES / 2, BATCHES * permille / 1000 + 1);
+            put(f->kv, TR_KV_META, "later", "1");
+            assert_int_equal(tr_kv_sync(f->kv, NULL), 0);
+            tr_kv_close(f->kv);
+            open_at(f, f->dir);
+            assert_int_equal(count_batches(f->kv), count);
+            expect(f->kv, TR_KV_META, NULL, "later", "1");
+            tr_kv_close(f->kv);
+            remove_tree(f->dir);
+            open_at(f, f->dir);
+        }
+}
+
+/** Damage in what was durable is not taken for a torn end. */
+static void test_damaged_log(void **state)
+{
+    fixture *f = *state;
+    static const damage kinds[] = {ZEROS, GARBAGE, BIT};
+    for (size_t k = 0; k < TR_COUNT(kinds); k++)
+        for (long permille = 5; permille < 470; permille += 90) {
+            write_batches(f, BATCHES / 2);
+            harm(f, kinds[k], permille);
+            tr_error err = {0};
+            assert_int_equal(tr_kv_open(&(tr_kv_options){.dir = f->dir}, &f->kv, &err), TR_ECORRUPT);
+            f->kv = NULL;
+            remove_tree(f->dir);
+            open_at(f, f->dir);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +399,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lock, setup, teardown),
         cmocka_unit_test_setup_teardown(test_format, setup, teardown),
         cmocka_unit_test_setup_teardown(test_checkpoint, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_torn_log, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damaged_log, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
