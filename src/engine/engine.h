@@ -28,15 +28,17 @@
 typedef struct tr_engine tr_engine;
 
 typedef struct tr_engine_options {
-    const char *dir;             /**< Optional: NULL is in memory. */
-    const char *region;          /**< Optional: "us-east-1". */
-    const char *account;         /**< Optional: "000000000000". */
-    unsigned stream_shards;      /**< of a new stream; 0: 4 */
-    int64_t shard_lifetime_ms;   /**< 0: 4 h */
-    int64_t stream_retention_ms; /**< 0: 24 h */
-    int64_t expiry_interval_ms;  /**< between sweeps for expired items; 0: 30 s */
-    size_t memory_bytes;         /**< see tr_kv_options */
-    int64_t (*clock_ms)(void *); /**< Optional: wall clock for tests */
+    const char *dir;              /**< Optional: NULL is in memory. */
+    const char *region;           /**< Optional: "us-east-1". */
+    const char *account;          /**< Optional: "000000000000". */
+    unsigned stream_shards;       /**< of a new stream; 0: 4 */
+    int64_t shard_lifetime_ms;    /**< 0: 4 h */
+    unsigned shard_split_rate;    /**< records/s of a shard above which it splits; 0: 1,000 */
+    int64_t shard_split_after_ms; /**< once it has lasted so long; 0: 60 s */
+    int64_t stream_retention_ms;  /**< 0: 24 h */
+    int64_t expiry_interval_ms;   /**< between sweeps for expired items; 0: 30 s */
+    size_t memory_bytes;          /**< see tr_kv_options */
+    int64_t (*clock_ms)(void *);  /**< Optional: wall clock for tests */
     void *clock_ctx;
     void (*on_synced)(
         void *ctx); /**< called by the sync thread: let the engine's thread call tr_engine_poll soon */
@@ -134,6 +136,8 @@ typedef struct tr_table {
     tr_tag *tags;
     unsigned tag_count;
     tr_view ttl_attribute; /* empty: disabled */
+    uint32_t ttl_space;    /* number of its list of expiry times */
+    bool ttl_filling;      /* the list is still being made */
     tr_stream *stream;     /* the newest, enabled or not; NULL: never had one */
     int64_t item_count, size_bytes;
 } tr_table;
@@ -222,6 +226,13 @@ typedef struct tr_write {
  */
 int tr_engine_write(tr_engine *engine, tr_write *writes, size_t count, bool atomic, tr_arena *arena,
                     tr_error *err);
+
+#define TR_TOKEN_MAX 64 /* bytes; ClientRequestToken has at most 36 */
+/** What was put with an idempotency token in the last ten minutes, in the arena; TR_ENOTFOUND. Sees the
+ * latest state: an answer that depends on it waits for its ticket. */
+int tr_engine_token_get(tr_engine *engine, tr_view token, tr_arena *arena, tr_view *ret_value, tr_error *err);
+/** Keeps a token, durable with the atomic tr_engine_write that came immediately before this call. */
+int tr_engine_token_put(tr_engine *engine, tr_view token, tr_view value, tr_error *err);
 
 typedef struct tr_engine_snapshot tr_engine_snapshot;
 /** The last synced state, to read from several times; NULL in calls below means the same, taken anew. */
@@ -333,7 +344,11 @@ uint64_t tr_engine_stream_tip(tr_engine *engine, const tr_stream *stream);
 /** Lowest sequence that can still be read. */
 uint64_t tr_engine_trim_horizon(tr_engine *engine, const tr_stream *stream);
 
-/** Told from tr_engine_poll when a stream has new synced records or its shards changed. NULL stream: all. */
+/**
+ * Told from tr_engine_poll when a stream has new synced records or its shards changed. stream NULL: all
+ * streams. When the stream is removed (disabled, and past its retention time), the listener is told once more
+ * and its stream is then one that tr_engine_stream does not know: look streams up by ARN when told.
+ */
 typedef struct tr_listener {
     const tr_stream *stream;
     void (*fn)(struct tr_listener *listener);
@@ -344,6 +359,10 @@ void tr_engine_listen(tr_engine *engine, tr_listener *listener);
 void tr_engine_unlisten(tr_engine *engine, tr_listener *listener);
 
 /* ------------------------------------------------------------------------------------------ others' use */
+
+/** A copy of everything as of now in a directory that does not exist yet, made of hard links where possible.
+ * TR_EUNSUPPORTED in memory. */
+int tr_engine_checkpoint(tr_engine *engine, const char *dir, tr_error *err);
 
 /** The store, for the bus: its writes join the engine's batch (family TR_KV_BUS only) and follow the same
  * tickets. */

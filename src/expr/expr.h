@@ -119,7 +119,7 @@ int tr_expr_env_check(const tr_expr_env *env, const tr_expr_param *params, uint3
 
 /** "Value provided in ExpressionAttributeNames unused in expressions: keys: {#x, #y}", and the same for
  * values. */
-int tr_expr_env_check_unused(const tr_expr_env *env, tr_error *err);
+int tr_expr_env_check_unused(tr_expr_env *env, tr_error *err);
 
 /* ------------------------------------------------------------------------------------------------- paths */
 

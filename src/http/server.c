@@ -439,7 +439,8 @@ static int init_handles(tr_http_server *server)
     return code;
 }
 
-/* Writing to a socket whose peer is gone raises SIGPIPE, which ends the process unless somebody has seen to it. */
+/* Writing to a socket whose peer is gone raises SIGPIPE, which ends the process unless somebody has seen to
+ * it. */
 static void ignore_sigpipe(void)
 {
     struct sigaction now;

@@ -287,7 +287,7 @@ static void iterates_with_encoded_forms(void **state)
     tr_item_iter(&it, item);
     static const char *const names[] = {"a", "b", "c"};
     size_t n = 0;
-    while (tr_packed_next(&it)) {
+    while (n < TR_COUNT(names) && tr_packed_next(&it)) {
         tr_value again;
         size_t len;
         assert_view(it.name, names[n++]);

@@ -97,10 +97,11 @@ static void out_of_memory_is_told(void **state)
 static void out_of_memory_while_wording_an_error(void **state)
 {
     (void)state;
-    char json[3000] = "{\"a\":{\"SS\":[";
+    char json[3000];
+    int n = snprintf(json, sizeof json, "{\"a\":{\"SS\":[");
     for (int i = 0; i < 100; i++)
-        (void)sprintf(json + strlen(json), "\"element %d\",", i % 99);
-    strcat(json, "\"\"]}}");
+        n += snprintf(json + n, sizeof json - (size_t)n, "\"element %d\",", i % 99);
+    (void)snprintf(json + n, sizeof json - (size_t)n, "\"\"]}}");
     torture(json, TR_EEXIST);
 }
 

@@ -105,11 +105,9 @@ static void bounds_of_the_range(void **state)
 {
     (void)state;
     char text[TR_NUMBER_TEXT_MAX];
-    char expect[TR_NUMBER_TEXT_MAX] = "-";
+    char expect[TR_NUMBER_TEXT_MAX];
     number least = number_of("-9.9999999999999999999999999999999999999E+125");
-    strcat(expect, nines38);
-    for (int i = 0; i < 126 - 38; i++)
-        strcat(expect, "0");
+    (void)snprintf(expect, sizeof expect, "-%s%0*d", nines38, 126 - 38, 0);
     assert_string_equal(number_text(number_view(&least), text), expect);
     number tiny = number_of("1E-130");
     number_text(number_view(&tiny), text);

@@ -136,7 +136,7 @@ static void numbers_beyond_38_digits(void **state)
     assert_int_equal(error.number, TR_NUMBER_UNDERFLOW);
     char digits[3000] = "{\"n\":";
     memset(digits + 5, '3', 2500);
-    strcpy(digits + 2505, "}");
+    digits[2505] = '}';
     assert_int_equal(read_plain(digits, TR_PLAIN_JAVASCRIPT, &packed, &error), TR_ELIMIT);
     tr_buf_done(&packed);
     tr_buf_done(&out);
