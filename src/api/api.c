@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/call.h"
+
+#include "api/tokens.h"
+
+/* A request's arena: items of a 16 MB body, their packed forms, and what reading them back takes. */
+#define ARENA_LIMIT ((size_t)256 * 1024 * 1024)
+/* Kept between requests, so that common ones allocate nothing. */
+#define ARENA_KEPT   (64 * 1024)
+#define SCRATCH_KEPT (1024 * 1024)
+/* The largest request struct, put in the arena. */
+#define SCRATCH_LIMIT ((size_t)32 * 1024 * 1024)
+
+int tr_api_new(const tr_api_options *options, tr_api **ret_api)
+{
+    tr_api *api = tr_calloc(1, sizeof *api);
+    if (!api)
+        return TR_ENOMEM;
+    api->engine = options->engine;
+    api->iterator_lifetime_ms =
+        options->iterator_lifetime_ms ? options->iterator_lifetime_ms : 15 * 60 * 1000;
+    tr_arena_init(&api->arena, ARENA_LIMIT);
+    tr_buf_init(&api->scratch, SCRATCH_LIMIT);
+    tr_buf_init(&api->text, SCRATCH_LIMIT);
+    api->region = tr_strdup(options->region ? options->region : "us-east-1");
+    /* the arena's first chunk is as large as the first allocation, and stays */
+    if (!api->region || !tr_arena_alloc(&api->arena, ARENA_KEPT) || tr__tokens_new(&api->tokens)) {
+        tr_api_free(api);
+        return TR_ENOMEM;
+    }
+    tr_arena_reset(&api->arena);
+    *ret_api = api;
+    return 0;
+}
+
+void tr_api_free(tr_api *api)
+{
+    if (!api)
+        return;
+    tr__snapshots_done(api);
+    tr__tokens_free(api->tokens);
+    tr_buf_done(&api->scratch);
+    tr_buf_done(&api->text);
+    tr_arena_done(&api->arena);
+    tr_free(api->region);
+    tr_free(api);
+}
+
+static const tr_op *find_op(tr_service service, tr_view name)
+{
+    for (const tr_op *op = tr__ops; op->name; op++)
+        if (op->service == service && tr_view_is(name, op->name))
+            return op;
+    return NULL;
+}
+
+bool tr_api_knows(tr_service service, tr_view operation)
+{
+    return find_op(service, operation) != NULL;
+}
+
+/* A body that has no operation: one that is no JSON is told first, as the service does. */
+static int unknown_operation(tr_call *c)
+{
+    tr_json_reader json;
+    tr_json_init(&json, c->request->body, c->arena);
+    tr_json_token token = TR_JSON_NULL;
+    while (c->request->body.len && token != TR_JSON_DONE && token != TR_JSON_ERROR)
+        token = tr_json_next(&json);
+    if (token == TR_JSON_ERROR)
+        return tr__fail(c, 400, TR_TYPE_SERIALIZATION, NULL);
+    return tr__fail(c, 400, TR_TYPE_UNKNOWN, NULL);
+}
+
+static int read_failed(tr_call *c, const tr_shape_reader *r, int code)
+{
+    if (code == TR_EPARSE && r->problem[0])
+        return tr__fail_upper(c, TR_TYPE_SERIALIZATION, "%s", r->problem);
+    if (code == TR_EPARSE)
+        return tr__fail(c, 400, TR_TYPE_SERIALIZATION, NULL);
+    return tr__invalid(c, "The request has more elements than can be processed");
+}
+
+/* Operations on tables tell of a missing name before anything else. */
+static int check_name(tr_call *c, const void *request)
+{
+    if (!(c->op->flags & TR_OP_NAMED))
+        return 0;
+    tr_view name = *(const tr_view *)request;
+    if (!name.ptr)
+        return tr__invalid(c, "The parameter 'TableName' is required but was not present in the request");
+    if ((c->op->flags & TR_OP_LENGTH) &&
+        (name.len < 3 || (name.len > 255 && !tr_view_starts(name, TR_VIEW("arn:")))))
+        return tr__invalid(c, "TableName must be at least 3 characters long and at most 255 characters long");
+    return 0;
+}
+
+static int carry_out(tr_call *c)
+{
+    if (!c->op)
+        return unknown_operation(c);
+    tr_shape_reader r = {.arena = c->arena, .scratch = &c->api->scratch};
+    void *request = tr_arena_alloc(c->arena, c->op->shape->size);
+    if (!request)
+        return tr__fail_code(c, TR_ENOMEM, NULL);
+    int e = tr__shape_read(&r, c->op->shape, c->request->body, request);
+    if (e)
+        return read_failed(c, &r, e);
+    e = check_name(c, request);
+    if (e)
+        return e;
+    tr_buf_reset(c->text);
+    unsigned broken = tr__shape_check(c->op->shape, request, c->text);
+    if (broken)
+        return tr__invalid(c, "%u validation error%s detected: %.*s", broken, broken > 1 ? "s" : "",
+                           TR_FMT(tr_buf_view(c->text)));
+    return c->op->run(c, request);
+}
+
+/* What one huge request made grow is given back. */
+static void trim(tr_buf *buf)
+{
+    if (buf->cap > SCRATCH_KEPT)
+        tr_buf_done(buf);
+    tr_buf_reset(buf);
+}
+
+void tr_api_call(tr_api *api, const tr_api_request *request, tr_buf *body, tr_api_reply *ret_reply)
+{
+    tr_call c = {.api = api,
+                 .engine = api->engine,
+                 .op = find_op(request->service, request->operation),
+                 .request = request,
+                 .reply = ret_reply,
+                 .arena = &api->arena,
+                 .out = body,
+                 .text = &api->text};
+    ret_reply->status = 200;
+    ret_reply->ticket = 0;
+    ret_reply->sequence_number[0] = ret_reply->snapshot[0] = ret_reply->stream_arn[0] = 0;
+    ret_reply->wait_stream = NULL;
+    tr_buf_reset(body);
+    tr_json_write_init(&c.w, body);
+    int e = carry_out(&c);
+    if (e != TR_ESERVICE && (e || tr_buf_status(body)))
+        (void)tr__fail_code(&c, e ? e : tr_buf_status(body), NULL);
+    if (c.op && !(c.op->flags & TR_OP_READ))
+        ret_reply->ticket = tr_engine_ticket(api->engine);
+    trim(&api->scratch);
+    trim(&api->text);
+    tr_arena_reset(&api->arena);
+}
+
+void tr_api_tick(tr_api *api)
+{
+    tr__snapshots_expire(api);
+    tr__tokens_expire(api->tokens, tr_engine_now_ms(api->engine));
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/records.h"
+
+#include "api/iterator.h"
+#include "api/tables.h"
+
+#include <xxhash.h>
+
+/* GetRecords. */
+
+#define RECORDS_MAX 1000
+#define BYTES_MAX   (1024 * 1024)
+
+typedef struct records_request {
+    tr_view iterator;
+    tr_int limit;
+} records_request;
+
+static const tr_member members[] = {
+    TR_MEMBER(records_request, iterator, "ShardIterator", TR_K_STRING,
+              .rules = TR_R_NOT_NULL | TR_R_MIN | TR_R_MAX, .min = 1, .max = TR_ITERATOR_MAX),
+    TR_MEMBER(records_request, limit, "Limit", TR_K_INTEGER, .rules = TR_R_MIN, .min = 1),
+};
+const tr_shape tr__shape_get_records = TR_SHAPE(records_request, "GetRecordsInput", members);
+
+/* 32 hexadecimal digits, the same whenever the record is read. */
+static void put_event_id(tr_json_writer *w, const tr_stream *stream, uint64_t sequence)
+{
+    static const char hex[] = "0123456789abcdef";
+    XXH128_hash_t h = XXH3_128bits_withSeed(stream->arn.ptr, stream->arn.len, sequence);
+    char text[32];
+    for (int i = 0; i < 16; i++) {
+        text[i] = hex[h.high64 >> (60 - 4 * i) & 15];
+        text[16 + i] = hex[h.low64 >> (60 - 4 * i) & 15];
+    }
+    tr_json_member_string(w, "eventID", tr_view_of(text, sizeof text));
+}
+
+static void put_image(tr_json_writer *w, const char *name, tr_item item)
+{
+    if (!item.len)
+        return;
+    tr_json_name(w, name);
+    tr_item_write(w, item);
+}
+
+void tr__record_write(tr_json_writer *w, const tr_stream *stream, const char *region, const tr_change *change)
+{
+    static const char *const names[] = {
+        [TR_CHANGE_INSERT] = "INSERT", [TR_CHANGE_MODIFY] = "MODIFY", [TR_CHANGE_REMOVE] = "REMOVE"};
+    char sequence[TR_SEQUENCE_TEXT_MAX];
+    tr_sequence_format(change->sequence, sequence);
+    tr_json_begin_object(w);
+    put_event_id(w, stream, change->sequence);
+    tr_json_member_cstring(w, "eventName", names[change->kind]);
+    tr_json_member_cstring(w, "eventVersion", "1.1");
+    tr_json_member_cstring(w, "eventSource", "aws:dynamodb");
+    tr_json_member_cstring(w, "awsRegion", region);
+    tr_json_name(w, "dynamodb");
+    tr_json_begin_object(w);
+    tr_json_member_i64(w, "ApproximateCreationDateTime", change->time_ms / 1000);
+    put_image(w, "Keys", change->keys);
+    put_image(w, "NewImage", change->new_image);
+    put_image(w, "OldImage", change->old_image);
+    tr_json_member_cstring(w, "SequenceNumber", sequence);
+    tr_json_member_u64(w, "SizeBytes", change->size_bytes);
+    tr_json_member_cstring(w, "StreamViewType", tr__view_type_name(stream->view));
+    tr_json_end_object(w);
+    if (change->expired) {
+        tr_json_name(w, "userIdentity");
+        tr_json_begin_object(w);
+        tr_json_member_cstring(w, "PrincipalId", "dynamodb.amazonaws.com");
+        tr_json_member_cstring(w, "Type", "Service");
+        tr_json_end_object(w);
+    }
+    tr_json_end_object(w);
+}
+
+/** A page under way. */
+typedef struct page {
+    tr_call *call;
+    const tr_stream *stream;
+    uint64_t count, limit, next; /* next: where the page was cut; 0: it was not */
+    size_t bytes;
+} page;
+
+/* One record always fits. */
+static bool take(void *ctx, const tr_change *change)
+{
+    page *p = ctx;
+    if (p->count && (p->count == p->limit || p->bytes + change->size_bytes > BYTES_MAX)) {
+        p->next = change->sequence;
+        return false;
+    }
+    p->count++;
+    p->bytes += change->size_bytes;
+    tr__record_write(&p->call->w, p->stream, p->call->api->region, change);
+    return true;
+}
+
+/* The iterator, its stream and its shard, or the error. */
+static int open_iterator(tr_call *c, const records_request *r, tr_iterator *it, tr_stream **ret_stream,
+                         const tr_shard **ret_shard)
+{
+    int64_t now = tr_engine_now_ms(c->engine);
+    if (tr__iterator_get(r->iterator, it))
+        return tr__invalid(c, "Invalid ShardIterator");
+    if (r->limit.given && r->limit.value > RECORDS_MAX)
+        return tr__invalid(
+            c, "One or more parameter values were invalid: Limit should be less than or equal to %d",
+            RECORDS_MAX);
+    if (now - it->made_ms > c->api->iterator_lifetime_ms)
+        return tr__fail(
+            c, 400, TR_TYPE("ExpiredIteratorException"),
+            "Iterator expired. The iterator was created at time %lld while right now it is %lld which "
+            "is further in the future than the tolerated delay of %lld milliseconds.",
+            (long long)it->made_ms, (long long)now, (long long)c->api->iterator_lifetime_ms);
+    *ret_stream = tr_engine_stream(c->engine, it->stream_arn);
+    if (!*ret_stream)
+        return tr__fail(c, 400, TR_TYPE("ResourceNotFoundException"),
+                        "Requested resource not found: Stream: %.*s not found", TR_FMT(it->stream_arn));
+    *ret_shard = tr__find_shard(*ret_stream, tr_view_str(it->shard_id));
+    if (!*ret_shard) /* a shard leaves the list when all of it was trimmed */
+        return tr__fail(c, 400, TR_TYPE("TrimmedDataAccessException"),
+                        "The data you are trying to access has been trimmed: shard %s", it->shard_id);
+    return 0;
+}
+
+static uint64_t first_of(tr_call *c, const tr_stream *stream, const tr_shard *shard, const tr_iterator *it)
+{
+    if (it->position)
+        return it->position;
+    uint64_t horizon = tr_engine_trim_horizon(c->engine, stream);
+    return horizon > shard->start ? horizon : shard->start;
+}
+
+int tr__op_get_records(tr_call *c, void *request)
+{
+    const records_request *r = request;
+    tr_iterator it;
+    tr_stream *stream = NULL;
+    const tr_shard *shard = NULL;
+    uint64_t next = 0;
+    tr_error err;
+    int e = open_iterator(c, r, &it, &stream, &shard);
+    if (e)
+        return e;
+    page p = {.call = c, .stream = stream, .limit = r->limit.given ? (uint64_t)r->limit.value : RECORDS_MAX};
+    tr_json_begin_object(&c->w);
+    tr_json_name(&c->w, "Records");
+    tr_json_begin_array(&c->w);
+    e = tr_engine_read_shard(c->engine, stream, shard, first_of(c, stream, shard, &it), take, &p, &next,
+                             &err);
+    if (e == TR_ETRIMMED)
+        return tr__fail(c, 400, TR_TYPE("TrimmedDataAccessException"),
+                        "The data you are trying to access has been trimmed");
+    if (e)
+        return tr__fail_code(c, e, &err);
+    tr_json_end_array(&c->w);
+    if (p.next)
+        next = p.next;
+    bool drained = shard->end && next > shard->end;
+    if (!drained) {
+        tr_buf_reset(c->text);
+        tr__iterator_put(c->text, stream->arn, shard->id, next, tr_engine_now_ms(c->engine));
+        tr_json_member_string(&c->w, "NextShardIterator", tr_buf_view(c->text));
+    }
+    tr_json_end_object(&c->w);
+    if (p.count == 0 && !drained && c->request->wait_ms > 0)
+        c->reply->wait_stream = stream;
+    return 0;
+}

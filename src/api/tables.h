@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TAILRACE_API_TABLES_H
+#define TAILRACE_API_TABLES_H
+
+/** tables.h: the requests of CreateTable and UpdateTable, and what checks them. */
+
+#include "api/requests.h"
+
+typedef struct tr_key_element {
+    tr_view name, type; /* "HASH", "RANGE" */
+} tr_key_element;
+
+typedef struct tr_attribute_definition {
+    tr_view name, type; /* "S", "N", "B" */
+} tr_attribute_definition;
+
+typedef struct tr_units {
+    tr_int read, write;
+} tr_units;
+
+typedef struct tr_projection_spec {
+    tr_view type;
+    tr_list attributes; /* tr_view */
+} tr_projection_spec;
+
+typedef struct tr_index_spec {
+    tr_view name;
+    tr_list schema; /* tr_key_element */
+    tr_projection_spec *projection;
+    tr_units *throughput, *on_demand, *warm;
+} tr_index_spec;
+
+typedef struct tr_index_update {
+    tr_index_spec *create, *update, *drop;
+} tr_index_update;
+
+typedef struct tr_stream_spec {
+    tr_bool enabled;
+    tr_view view;
+} tr_stream_spec;
+
+typedef struct tr_sse_spec {
+    tr_bool enabled;
+    tr_view type, key;
+} tr_sse_spec;
+
+typedef struct tr_table_request {
+    tr_view name; /* first: see TR_OP_NAMED */
+    tr_view billing, table_class;
+    tr_units *throughput, *on_demand, *warm;
+    tr_list schema;          /* tr_key_element */
+    tr_list attributes;      /* tr_attribute_definition */
+    tr_list local, global;   /* tr_index_spec */
+    tr_list index_updates;   /* tr_index_update */
+    tr_list tags;            /* tr_tag */
+    tr_list replica_updates; /* unread */
+    tr_bool deletion_protection;
+    tr_stream_spec *stream;
+    tr_sse_spec *sse;
+} tr_table_request;
+
+/* tables_shapes.c */
+extern const tr_shape tr__shape_tag_element;
+#define TR_M_TAGS(type, field, ...)                                                                          \
+    TR_MEMBER(type, field, "Tags", TR_K_STRUCTS, .shape = &tr__shape_tag_element, __VA_ARGS__)
+
+/** The table of DescribeTable and its kin, whatever its status, or the error that names it. */
+int tr__find_described(tr_call *call, tr_view name, tr_table **ret_table);
+
+/* tables_describe.c */
+const char *tr__view_type_name(tr_view_type view);
+/** "name":seconds.milliseconds */
+void tr__write_time(tr_json_writer *writer, const char *name, int64_t ms);
+/** "KeySchema":[…] */
+void tr__write_key_schema(tr_json_writer *writer, const tr_key_schema *schema);
+
+/* tags.c */
+int tr__check_tags(tr_call *call, const tr_list *tags);
+
+/* tables_check.c: in the service's order; 0 or TR_ESERVICE. */
+int tr__check_create(tr_call *call, const tr_table_request *request);
+int tr__check_throughput(tr_call *call, const tr_units *throughput);
+/** An index against the attribute definitions. */
+int tr__check_index_spec(tr_call *call, const tr_index_spec *index, const tr_list *attributes);
+int tr__check_stream_spec(tr_call *call, const tr_stream_spec *stream);
+
+/* Requests in the engine's terms; the arena holds what is new. */
+int tr__index_of(tr_call *call, const tr_index_spec *spec, const tr_list *attributes, bool local,
+                 tr_index *ret_index);
+int tr__attributes_of(tr_call *call, const tr_list *attributes, tr_key_part **ret_parts);
+tr_view_type tr__view_type_of(tr_view text);
+/** SSEDescription's JSON; empty if encryption is not asked for. */
+int tr__sse_of(tr_call *call, const tr_sse_spec *spec, tr_view *ret_json);
+tr_throughput tr__throughput_of(const tr_units *provisioned, const tr_units *on_demand, const tr_units *warm);
+
+#endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/tables.h"
+
+/* UpdateTable. */
+
+#define WERE_INVALID "One or more parameter values were invalid: "
+
+typedef tr_table_request req;
+
+static bool has_units(const tr_units *u)
+{
+    return u && (u->read.given || u->write.given);
+}
+
+static tr_view update_name(const tr_index_update *u)
+{
+    return u->update ? u->update->name : u->create ? u->create->name : u->drop->name;
+}
+
+static int check_updates(tr_call *c, const req *r)
+{
+    const tr_index_update *u = r->index_updates.items;
+    for (uint32_t i = 0; i < r->index_updates.count; i++)
+        if (!u[i].create && !u[i].update && !u[i].drop)
+            return tr__invalid(c, WERE_INVALID "One of GlobalSecondaryIndexUpdate.Update, "
+                                               "GlobalSecondaryIndexUpdate.Create, "
+                                               "GlobalSecondaryIndexUpdate.Delete must not be null");
+    for (uint32_t i = 0; i < r->index_updates.count; i++)
+        for (uint32_t k = 0; k < i; k++)
+            if (tr_view_eq(update_name(&u[i]), update_name(&u[k])))
+                return tr__invalid(c,
+                                   WERE_INVALID "Only one global secondary index update per index is allowed "
+                                                "simultaneously. Index: %.*s",
+                                   TR_FMT(update_name(&u[i])));
+    return 0;
+}
+
+/* What can be told without the table. */
+static int check_request(tr_call *c, const req *r)
+{
+    if (tr_view_is(r->billing, "PAY_PER_REQUEST") && r->throughput)
+        return tr__invalid(c,
+                           WERE_INVALID "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified "
+                                        "when BillingMode is PAY_PER_REQUEST");
+    int e = tr__check_throughput(c, r->throughput);
+    if (e)
+        return e;
+    if (!r->throughput && !r->billing.ptr && !r->stream && !r->deletion_protection.given &&
+        !r->table_class.ptr && !has_units(r->on_demand) && !has_units(r->warm) && !r->sse &&
+        !r->index_updates.count)
+        return tr__invalid(c,
+                           "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, "
+                           "GlobalSecondaryIndexUpdates or SSESpecification or ReplicaUpdates is required");
+    return check_updates(c, r);
+}
+
+static int check_on_demand(tr_call *c, const req *r, const tr_table *table)
+{
+    const tr_units *o = r->on_demand;
+    bool provisioned = r->billing.ptr ? tr_view_is(r->billing, "PROVISIONED") : !table->on_demand;
+    if (!has_units(o))
+        return 0;
+    if (provisioned)
+        return tr__invalid(c,
+                           WERE_INVALID
+                           "%s for OnDemandThroughput cannot be specified when the table BillingMode "
+                           "is PROVISIONED",
+                           o->read.given ? "MaxReadRequestUnits" : "MaxWriteRequestUnits");
+    bool bad_read = o->read.given && (o->read.value == 0 || o->read.value < -1);
+    bool bad_write = o->write.given && (o->write.value == 0 || o->write.value < -1);
+    if (bad_read || bad_write)
+        return tr__invalid(
+            c, WERE_INVALID "Requested %s for OnDemandThroughput for table is outside of valid range",
+            bad_read ? "MaxReadRequestUnits" : "MaxWriteRequestUnits");
+    return 0;
+}
+
+static int check_billing(tr_call *c, const req *r, const tr_table *table)
+{
+    bool to_provisioned = tr_view_is(r->billing, "PROVISIONED");
+    if (table->on_demand && !r->billing.ptr && r->throughput)
+        return tr__invalid(c,
+                           WERE_INVALID "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified "
+                                        "when BillingMode is PAY_PER_REQUEST");
+    if (to_provisioned && !r->throughput)
+        return tr__invalid(c, WERE_INVALID
+                           "ProvisionedThroughput must be specified when BillingMode is PROVISIONED");
+    int e = check_on_demand(c, r, table);
+    if (e || !r->throughput || table->on_demand || (r->billing.ptr && !to_provisioned))
+        return e;
+    const tr_throughput *now = &table->throughput;
+    if (now->read != r->throughput->read.value || now->write != r->throughput->write.value)
+        return 0;
+    return tr__invalid(
+        c,
+        "The provisioned throughput for the table will not change. The requested value equals the "
+        "current value. Current ReadCapacityUnits provisioned for the table: %lld. Requested "
+        "ReadCapacityUnits: %lld. Current WriteCapacityUnits provisioned for the table: %lld. "
+        "Requested WriteCapacityUnits: %lld. Refer to the Amazon DynamoDB Developer Guide for "
+        "current limits and how to request higher limits.",
+        (long long)now->read, (long long)now->read, (long long)now->write, (long long)now->write);
+}
+
+static int check_stream(tr_call *c, const req *r, const tr_table *table)
+{
+    bool enabled = table->stream && !table->stream->disabled_ms;
+    if (!r->stream)
+        return 0;
+    if (r->stream->enabled.value && enabled)
+        return tr__fail(c, 400, TR_TYPE("ResourceInUseException"),
+                        "Table already has an enabled stream: TableName: %.*s", TR_FMT(table->name));
+    if (!r->stream->enabled.value && !enabled)
+        return tr__invalid(c, "Table has no stream to disable: TableName: %.*s", TR_FMT(table->name));
+    return tr__check_stream_spec(c, r->stream);
+}
+
+static int check_indexes(tr_call *c, const req *r, const tr_table *table)
+{
+    const tr_index_update *u = r->index_updates.items;
+    unsigned online = 0;
+    for (uint32_t i = 0; i < r->index_updates.count; i++) {
+        if (u[i].update && !tr__find_index(table, u[i].update->name))
+            return tr__invalid(c,
+                               "This operation cannot be performed with given input values. Please contact "
+                               "DynamoDB service team for more info: Action Blocked: IndexUpdate");
+        online += u[i].create || u[i].drop;
+    }
+    for (unsigned i = 0; i < table->index_count; i++)
+        online +=
+            online && (table->indexes[i].status == TR_CREATING || table->indexes[i].status == TR_DELETING);
+    if (online > 1)
+        return tr__fail(
+            c, 400, TR_TYPE("LimitExceededException"),
+            "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously "
+            "per table");
+    for (uint32_t i = 0; i < r->index_updates.count; i++) {
+        if (u[i].create && tr__find_index(table, u[i].create->name))
+            return tr__invalid(c, WERE_INVALID "Index already exists: %.*s", TR_FMT(u[i].create->name));
+        if (u[i].create && table->index_count >= TR_TABLE_INDEXES_MAX)
+            return tr__fail(c, 400, TR_TYPE("LimitExceededException"),
+                            "GlobalSecondaryIndex count exceeds the per-table limit of 20");
+        int e = u[i].create ? tr__check_index_spec(c, u[i].create, &r->attributes) : 0;
+        if (e)
+            return e;
+        if (u[i].drop && !tr__find_index(table, u[i].drop->name))
+            return tr__fail(c, 400, TR_TYPE("ResourceNotFoundException"),
+                            "Requested resource not found: Index: %.*s not found", TR_FMT(u[i].drop->name));
+    }
+    return 0;
+}
+
+/* What an attribute is already defined as stays: only its name counts in the request. */
+static tr_type defined_type(const tr_table *table, const tr_key_part *part)
+{
+    for (unsigned i = 0; i < table->attribute_count; i++)
+        if (tr_view_eq(table->attributes[i].name, part->name))
+            return table->attributes[i].type;
+    return part->type;
+}
+
+static int fill_index(tr_call *c, const req *r, const tr_table *table, const tr_index_update *u,
+                      tr_table_change *change)
+{
+    if (u->drop) {
+        change->delete_index = u->drop->name;
+    } else if (u->update) {
+        change->update_index = u->update->name;
+        change->index_throughput =
+            tr__throughput_of(u->update->throughput, u->update->on_demand, u->update->warm);
+    } else {
+        tr_index *index = tr_arena_calloc(c->arena, 1, sizeof *index);
+        tr_key_part *parts;
+        if (!index || tr__attributes_of(c, &r->attributes, &parts))
+            return TR_ENOMEM;
+        int e = tr__index_of(c, u->create, &r->attributes, false, index);
+        for (unsigned i = 0; i < index->schema.hash_count; i++)
+            index->schema.hash[i].type = defined_type(table, &index->schema.hash[i]);
+        for (unsigned i = 0; i < index->schema.range_count; i++)
+            index->schema.range[i].type = defined_type(table, &index->schema.range[i]);
+        for (uint32_t i = 0; i < r->attributes.count; i++)
+            parts[i].type = defined_type(table, &parts[i]);
+        change->create_index = index;
+        change->new_attributes = parts;
+        change->new_attribute_count = r->attributes.count;
+        return e;
+    }
+    return 0;
+}
+
+static void fill_throughput(const req *r, const tr_table *table, tr_table_change *change)
+{
+    change->set_billing = r->billing.ptr != NULL;
+    change->on_demand = tr_view_is(r->billing, "PAY_PER_REQUEST");
+    change->set_throughput = r->throughput || has_units(r->on_demand) || has_units(r->warm) ||
+                             (change->set_billing && change->on_demand);
+    change->throughput = table->throughput;
+    if (r->throughput) {
+        change->throughput.read = r->throughput->read.value;
+        change->throughput.write = r->throughput->write.value;
+    } else if (change->set_billing && change->on_demand) {
+        change->throughput.read = change->throughput.write = 0;
+    }
+    if (r->on_demand && r->on_demand->read.given)
+        change->throughput.max_read = r->on_demand->read.value;
+    if (r->on_demand && r->on_demand->write.given)
+        change->throughput.max_write = r->on_demand->write.value;
+    if (r->warm) {
+        change->throughput.warm_read = r->warm->read.value;
+        change->throughput.warm_write = r->warm->write.value;
+    }
+}
+
+static int fill(tr_call *c, const req *r, const tr_table *table, tr_table_change *change)
+{
+    fill_throughput(r, table, change);
+    change->set_deletion_protection = r->deletion_protection.given;
+    change->deletion_protection = r->deletion_protection.value;
+    change->set_table_class = r->table_class.ptr != NULL;
+    change->table_class = r->table_class;
+    change->set_stream = r->stream != NULL;
+    if (r->stream && r->stream->enabled.value)
+        change->stream_view = tr__view_type_of(r->stream->view);
+    change->set_sse = r->sse != NULL;
+    return tr__sse_of(c, r->sse, &change->sse);
+}
+
+/* Several index updates are several changes of the catalogue; the first carries everything else. */
+static int carry_out(tr_call *c, const req *r, tr_table **table)
+{
+    tr_table_change change = {0};
+    tr_error err;
+    tr_view name = tr_arena_copy(c->arena, (*table)->name);
+    int e = fill(c, r, *table, &change);
+    const tr_index_update *u = r->index_updates.items;
+    for (uint32_t i = 0; e == 0 && (i == 0 || i < r->index_updates.count); i++) {
+        if (i < r->index_updates.count)
+            e = fill_index(c, r, *table, &u[i], &change);
+        if (e)
+            return e;
+        e = tr_engine_update_table(c->engine, *table, &change, &err);
+        if (e)
+            return tr__fail_code(c, e, &err);
+        *table = tr_engine_table(c->engine, name);
+        change = (tr_table_change){0};
+        if (!*table)
+            return tr__no_table(c, name, true);
+    }
+    return e;
+}
+
+int tr__op_update_table(tr_call *c, void *request)
+{
+    const req *r = request;
+    tr_table *table;
+    int e = check_request(c, r);
+    if (e == 0)
+        e = tr__find_described(c, r->name, &table);
+    if (e == 0 && (table->status == TR_CREATING || table->status == TR_DELETING))
+        e = tr__fail(c, 400, TR_TYPE("ResourceInUseException"),
+                     "Attempt to change a resource which is still in use: Table is being %s: %.*s",
+                     table->status == TR_CREATING ? "created" : "deleted", TR_FMT(table->name));
+    if (e == 0)
+        e = check_billing(c, r, table);
+    if (e == 0)
+        e = check_stream(c, r, table);
+    if (e == 0)
+        e = check_indexes(c, r, table);
+    if (e == 0)
+        e = carry_out(c, r, &table);
+    if (e)
+        return e;
+    tr_json_begin_object(&c->w);
+    tr_json_name(&c->w, "TableDescription");
+    tr__write_table(c, table, r->stream && table->status == TR_ACTIVE ? TR_UPDATING : table->status);
+    tr_json_end_object(&c->w);
+    return 0;
+}

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/distinct.h"
+#include "api/requests.h"
+#include "api/tokens.h"
+
+#include <xxhash.h>
+
+/*
+ * TransactWriteItems, TransactGetItems. What is wrong with the request as such is a ValidationException; what
+ * is wrong with an action against its table or item cancels the transaction and is told action by action.
+ */
+
+#define ACTIONS_MAX 100
+/* Bytes of all items of a transaction (Developer Guide quotas). */
+#define BYTES_MAX ((size_t)4 * 1024 * 1024)
+
+typedef tr_item_request action;
+
+#define ACTION_TABLE                                                                                         \
+    TR_MEMBER(action, table_name, "TableName", TR_K_STRING, .rules = TR_R_NOT_NULL | TR_R_TABLE | TR_R_MAX,  \
+              .max = 255)
+#define ACTION_KEY TR_MEMBER(action, key, "Key", TR_K_ITEM, .rules = TR_R_NOT_NULL)
+#define ACTION_REST                                                                                          \
+    TR_M_NAMES(action, env), TR_M_VALUES(action, env),                                                       \
+        TR_MEMBER(action, return_on_failure, "ReturnValuesOnConditionCheckFailure", TR_K_STRING,             \
+                  .values = TR_ENUM_FAILURE)
+
+static const tr_member check_members[] = {
+    ACTION_TABLE, ACTION_KEY,
+    TR_MEMBER(action, condition, "ConditionExpression", TR_K_STRING, .rules = TR_R_NOT_NULL), ACTION_REST};
+static const tr_shape check_shape = TR_SHAPE_ENV(action, "ConditionCheck", check_members, env);
+static const tr_member put_members[] = {ACTION_TABLE,
+                                        TR_MEMBER(action, item, "Item", TR_K_ITEM, .rules = TR_R_NOT_NULL),
+                                        TR_M_TEXT(action, condition, "ConditionExpression"), ACTION_REST};
+static const tr_shape put_shape = TR_SHAPE_ENV(action, "Put", put_members, env);
+static const tr_member delete_members[] = {ACTION_TABLE, ACTION_KEY,
+                                           TR_M_TEXT(action, condition, "ConditionExpression"), ACTION_REST};
+static const tr_shape delete_shape = TR_SHAPE_ENV(action, "Delete", delete_members, env);
+static const tr_member update_members[] = {
+    ACTION_TABLE, ACTION_KEY,
+    TR_MEMBER(action, update, "UpdateExpression", TR_K_STRING, .rules = TR_R_NOT_NULL),
+    TR_M_TEXT(action, condition, "ConditionExpression"), ACTION_REST};
+static const tr_shape update_shape = TR_SHAPE_ENV(action, "Update", update_members, env);
+
+typedef struct entry {
+    action *check, *put, *drop, *update, *get;
+} entry;
+
+static const tr_member entry_members[] = {
+    TR_MEMBER(entry, check, "ConditionCheck", TR_K_STRUCT, .shape = &check_shape),
+    TR_MEMBER(entry, put, "Put", TR_K_STRUCT, .shape = &put_shape),
+    TR_MEMBER(entry, drop, "Delete", TR_K_STRUCT, .shape = &delete_shape),
+    TR_MEMBER(entry, update, "Update", TR_K_STRUCT, .shape = &update_shape),
+};
+static const tr_shape entry_shape = TR_SHAPE(entry, "TransactWriteItem", entry_members);
+
+typedef struct transaction {
+    tr_list items; /* entry */
+    tr_view capacity, metrics, token;
+} transaction;
+
+#define ITEMS_MEMBER(element)                                                                                \
+    TR_MEMBER(transaction, items, "TransactItems", TR_K_STRUCTS,                                             \
+              .rules = TR_R_NOT_NULL | TR_R_MIN | TR_R_MAX, .min = 1, .max = ACTIONS_MAX,                    \
+              .shape = (element))
+
+static const tr_member write_members[] = {
+    ITEMS_MEMBER(&entry_shape),
+    TR_M_CAPACITY(transaction, capacity, .rules = 0),
+    TR_M_METRICS(transaction, metrics, .rules = 0),
+    TR_MEMBER(transaction, token, "ClientRequestToken", TR_K_STRING, .rules = TR_R_MIN | TR_R_MAX, .min = 1,
+              .max = TR_TOKEN_MAX),
+};
+const tr_shape tr__shape_transact_write = TR_SHAPE(transaction, "TransactWriteItemsInput", write_members);
+
+static const tr_member get_members[] = {
+    ACTION_TABLE, ACTION_KEY, TR_M_TEXT(action, projection, "ProjectionExpression"), TR_M_NAMES(action, env)};
+static const tr_shape get_shape = TR_SHAPE_ENV(action, "Get", get_members, env);
+static const tr_member get_entry_members[] = {
+    TR_MEMBER(entry, get, "Get", TR_K_STRUCT, .rules = TR_R_NOT_NULL, .shape = &get_shape),
+};
+static const tr_shape get_entry_shape = TR_SHAPE(entry, "TransactGetItem", get_entry_members);
+static const tr_member get_list_members[] = {
+    ITEMS_MEMBER(&get_entry_shape),
+    TR_M_CAPACITY(transaction, capacity, .rules = 0),
+};
+const tr_shape tr__shape_transact_get = TR_SHAPE(transaction, "TransactGetItemsInput", get_list_members);
+
+/* ----------------------------------------------------------------------------------------- cancellation */
+
+/** Why an action cancels the transaction; code NULL: it does not. */
+typedef struct reason {
+    const char *code;
+    tr_view message;
+    tr_item item;
+} reason;
+
+static void put_codes(tr_call *c, const reason *reasons, uint32_t count)
+{
+    tr_buf_reset(c->text);
+    tr_buf_put_str(c->text,
+                   "Transaction cancelled, please refer cancellation reasons for specific reasons [");
+    for (uint32_t i = 0; i < count; i++) {
+        if (i)
+            tr_buf_put_str(c->text, ", ");
+        tr_buf_put_str(c->text, reasons[i].code ? reasons[i].code : "None");
+    }
+    tr_buf_putc(c->text, ']');
+}
+
+static int canceled(tr_call *c, const reason *reasons, uint32_t count)
+{
+    put_codes(c, reasons, count);
+    tr_json_begin_object(&c->w);
+    tr_json_member_cstring(&c->w, "__type", TR_TYPE("TransactionCanceledException"));
+    tr_json_member_string(&c->w, "Message", tr_buf_view(c->text));
+    tr_json_name(&c->w, "CancellationReasons");
+    tr_json_begin_array(&c->w);
+    for (uint32_t i = 0; i < count; i++) {
+        tr_json_begin_object(&c->w);
+        tr_json_member_cstring(&c->w, "Code", reasons[i].code ? reasons[i].code : "None");
+        if (reasons[i].message.ptr)
+            tr_json_member_string(&c->w, "Message", reasons[i].message);
+        if (reasons[i].item.len) {
+            tr_json_name(&c->w, "Item");
+            tr_item_write(&c->w, reasons[i].item);
+        }
+        tr_json_end_object(&c->w);
+    }
+    tr_json_end_array(&c->w);
+    tr_json_end_object(&c->w);
+    c->reply->status = 400;
+    return TR_ESERVICE;
+}
+
+static int set_reason(tr_call *c, reason *r, tr_view message)
+{
+    r->code = "ValidationError";
+    r->message = tr_arena_copy(c->arena, message);
+    return r->message.ptr ? 0 : TR_ENOMEM;
+}
+
+static bool any(const reason *reasons, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (reasons[i].code)
+            return true;
+    return false;
+}
+
+/* ----------------------------------------------------------------------------------- TransactWriteItems */
+
+static action *action_of(const entry *e, tr_write_kind *ret_kind)
+{
+    *ret_kind = e->put      ? TR_WRITE_PUT
+                : e->update ? TR_WRITE_UPDATE
+                : e->drop   ? TR_WRITE_DELETE
+                            : TR_WRITE_CHECK;
+    return e->put ? e->put : e->update ? e->update : e->drop ? e->drop : e->check;
+}
+
+static int check_entry(tr_call *c, const entry *e)
+{
+    int given = (e->put != NULL) + (e->update != NULL) + (e->drop != NULL) + (e->check != NULL);
+    if (given > 1)
+        return tr__invalid(c, "TransactItems can only contain one of Check, Put, Update or Delete");
+    if (given == 0)
+        return tr__invalid(c, "Invalid Request: TransactWriteRequest should contain Delete or Put or Update "
+                              "request");
+    return 0;
+}
+
+/* What can be told without the table. */
+static int prepare(tr_call *c, const entry *from, tr_write *w)
+{
+    action *a = action_of(from, &w->kind);
+    bool update = a->update.ptr != NULL, condition = a->condition.ptr != NULL;
+    const tr_expr_param params[] = {{TR_EXPR_UPDATE, update}, {TR_EXPR_CONDITION, condition}};
+    bool updates = w->kind == TR_WRITE_UPDATE;
+    int e = tr__check_attributes(c, w->kind == TR_WRITE_PUT ? &a->item : &a->key, "");
+    if (e == 0)
+        e = tr__check_env(c, &a->env, updates ? params : params + 1, updates ? 2 : 1);
+    if (e == 0)
+        e = tr__parse_update(c, &a->env, a->update, &w->update);
+    if (e == 0)
+        e = tr__parse_condition(c, &a->env, TR_EXPR_CONDITION, a->condition, &w->condition);
+    if (e == 0)
+        e = tr__check_unused(c, &a->env);
+    w->item = a->item.item;
+    w->key = a->key.item;
+    if (e == 0 && w->kind == TR_WRITE_PUT && tr_item_size(w->item) > TR_ITEM_SIZE_MAX)
+        e = tr__invalid(c, "Item size has exceeded the maximum allowed size");
+    return e;
+}
+
+/* What needs the table. Keys that do not fit cancel, empty ones are refused. */
+static int resolve(tr_call *c, const entry *from, tr_write *w, reason *r)
+{
+    tr_write_kind kind;
+    const action *a = action_of(from, &kind);
+    int e = tr__find_table(c, a->table_name, &w->table);
+    if (e)
+        return e;
+    tr_buf_reset(c->text);
+    bool put = kind == TR_WRITE_PUT;
+    tr_key_fault fault = put ? tr__item_key_fault(w->table, w->item, false, c->text)
+                             : tr__key_fault(w->table, w->key, c->text);
+    if (fault == TR_KEY_EMPTY)
+        return tr__invalid(c, "%.*s", TR_FMT(tr_buf_view(c->text)));
+    if (fault != TR_KEY_FIT)
+        return set_reason(c, r, tr_buf_view(c->text));
+    tr_buf_reset(c->text);
+    if (tr__update_fault(w->table, w->update, c->text))
+        return set_reason(c, r, tr_buf_view(c->text));
+    return put ? tr__key_of(c, &w->table->schema, w->item, &w->key) : 0;
+}
+
+static int check_together(tr_call *c, const tr_write *writes, const reason *reasons, uint32_t count)
+{
+    tr_distinct seen = {0};
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!reasons[i].code && !tr__distinct_add(&seen, writes[i].table, writes[i].key))
+            return tr__invalid(c, "Transaction request cannot include multiple operations on one item");
+        bytes += writes[i].item.len ? tr_item_size(writes[i].item) : tr_item_size(writes[i].key);
+    }
+    if (bytes > BYTES_MAX)
+        return tr__invalid(
+            c, "Collection size of items exceeded, which can also be caused by the aggregate size "
+               "of the items in the transaction exceeding the 4MB limit");
+    return 0;
+}
+
+/* Turns what the engine says into reasons. */
+static void outcomes(const transaction *t, const tr_write *writes, reason *reasons)
+{
+    for (uint32_t i = 0; i < t->items.count; i++) {
+        tr_write_kind kind;
+        const action *a = action_of(&((const entry *)t->items.items)[i], &kind);
+        if (writes[i].outcome == TR_WRITE_CONDITION_FAILED) {
+            reasons[i].code = "ConditionalCheckFailed";
+            reasons[i].message = TR_VIEW("The conditional request failed");
+            if (tr_view_is(a->return_on_failure, "ALL_OLD"))
+                reasons[i].item = writes[i].before;
+        } else if (writes[i].outcome == TR_WRITE_INVALID) {
+            reasons[i].code = "ValidationError";
+            reasons[i].message = tr_view_str(writes[i].error.message);
+        }
+    }
+}
+
+static int carry_out(tr_call *c, const transaction *t, tr_write *writes)
+{
+    uint32_t count = t->items.count;
+    const entry *entries = t->items.items;
+    reason *reasons = tr_arena_calloc(c->arena, count, sizeof *reasons);
+    tr_error err;
+    int e = reasons ? 0 : TR_ENOMEM;
+    for (uint32_t i = 0; i < count && e == 0; i++)
+        e = check_entry(c, &entries[i]);
+    for (uint32_t i = 0; i < count && e == 0; i++)
+        e = prepare(c, &entries[i], &writes[i]);
+    for (uint32_t i = 0; i < count && e == 0; i++)
+        e = resolve(c, &entries[i], &writes[i], &reasons[i]);
+    if (e == 0)
+        e = check_together(c, writes, reasons, count);
+    if (e)
+        return e;
+    if (any(reasons, count))
+        return canceled(c, reasons, count);
+    e = tr_engine_write(c->engine, writes, count, true, c->arena, &err);
+    if (e)
+        return tr__fail_code(c, e, &err);
+    outcomes(t, writes, reasons);
+    return any(reasons, count) ? canceled(c, reasons, count) : 0;
+}
+
+static int answer(tr_call *c, const transaction *t, const tr_write *writes)
+{
+    tr_capacities capacities;
+    if (tr__capacities_init(c, &capacities, t->items.count))
+        return TR_ENOMEM;
+    for (uint32_t i = 0; i < t->items.count && t->capacity.ptr; i++) {
+        tr_capacity *capacity = tr__capacities_of(&capacities, writes[i].table, true);
+        capacity->transaction = true;
+        tr__capacity_write(capacity, &writes[i]);
+    }
+    tr_json_begin_object(&c->w);
+    tr__capacities_member(c, &capacities, tr__capacity_mode(t->capacity));
+    tr_json_end_object(&c->w);
+    return 0;
+}
+
+/* A repetition is charged for reading what the first request wrote. */
+static int answer_again(tr_call *c, const transaction *t, const tr_token_entry *first)
+{
+    tr_capacities capacities;
+    if (tr__capacities_init(c, &capacities, first->count))
+        return TR_ENOMEM;
+    for (unsigned i = 0; i < first->count; i++) {
+        const tr_table *table = tr_engine_table(c->engine, first->charges[i].table);
+        if (!table)
+            continue;
+        tr_capacity *capacity = tr__capacities_of(&capacities, table, false);
+        capacity->transaction = true;
+        capacity->table_halves += first->charges[i].halves;
+    }
+    tr_json_begin_object(&c->w);
+    tr__capacities_member(c, &capacities, tr__capacity_mode(t->capacity));
+    tr_json_end_object(&c->w);
+    return 0;
+}
+
+static int remember(tr_call *c, const transaction *t, const uint64_t hash[2], const tr_write *writes)
+{
+    uint32_t count = t->items.count;
+    tr_token_charge *charges = tr_arena_calloc(c->arena, count, sizeof *charges);
+    if (!charges)
+        return TR_ENOMEM;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t before = writes[i].before.len ? tr_item_size(writes[i].before) : 0;
+        size_t after = writes[i].after.len ? tr_item_size(writes[i].after) : 0;
+        charges[i] = (tr_token_charge){writes[i].table->name,
+                                       2 * tr__read_halves(before > after ? before : after, true)};
+    }
+    return tr__tokens_add(c->api->tokens, t->token, hash, charges, count, tr_engine_now_ms(c->engine));
+}
+
+int tr__op_transact_write(tr_call *c, void *request)
+{
+    const transaction *t = request;
+    uint64_t hash[2] = {0, 0};
+    if (t->token.ptr) {
+        XXH128_hash_t h = XXH3_128bits(t->items.raw.ptr, t->items.raw.len);
+        hash[0] = h.low64;
+        hash[1] = h.high64;
+        tr__tokens_expire(c->api->tokens, tr_engine_now_ms(c->engine));
+        const tr_token_entry *first = tr__tokens_find(c->api->tokens, t->token);
+        if (first && (first->hash[0] != hash[0] || first->hash[1] != hash[1]))
+            return tr__fail(c, 400, TR_TYPE("IdempotentParameterMismatchException"),
+                            "An error occurred (IdempotentParameterMismatchException)");
+        if (first)
+            return answer_again(c, t, first);
+    }
+    tr_write *writes = tr_arena_calloc(c->arena, t->items.count, sizeof *writes);
+    if (!writes)
+        return TR_ENOMEM;
+    int e = carry_out(c, t, writes);
+    if (e == 0 && t->token.ptr)
+        e = remember(c, t, hash, writes);
+    return e ? e : answer(c, t, writes);
+}
+
+/* ------------------------------------------------------------------------------------- TransactGetItems */
+
+typedef struct wanted {
+    tr_table *table;
+    const tr_projection *fields;
+} wanted;
+
+static int prepare_get(tr_call *c, action *a, wanted *w)
+{
+    const tr_expr_param params[] = {{TR_EXPR_PROJECTION, a->projection.ptr != NULL}};
+    int e = tr__check_attributes(c, &a->key, "");
+    if (e == 0)
+        e = tr__check_env(c, &a->env, params, TR_COUNT(params));
+    if (e == 0)
+        e = tr__parse_projection(c, &a->env, a->projection, &w->fields);
+    return e ? e : tr__check_unused(c, &a->env);
+}
+
+static int resolve_get(tr_call *c, const action *a, wanted *w, reason *r)
+{
+    int e = tr__find_table(c, a->table_name, &w->table);
+    if (e)
+        return e;
+    tr_buf_reset(c->text);
+    if (tr__key_fault(w->table, a->key.item, c->text) != TR_KEY_FIT)
+        return set_reason(c, r, tr_buf_view(c->text));
+    return 0;
+}
+
+static int prepare_gets(tr_call *c, const transaction *t, wanted *list)
+{
+    const entry *entries = t->items.items;
+    uint32_t count = t->items.count;
+    reason *reasons = tr_arena_calloc(c->arena, count, sizeof *reasons);
+    tr_distinct seen = {0};
+    int e = reasons ? 0 : TR_ENOMEM;
+    for (uint32_t i = 0; i < count && e == 0; i++)
+        e = prepare_get(c, entries[i].get, &list[i]);
+    for (uint32_t i = 0; i < count && e == 0; i++)
+        e = resolve_get(c, entries[i].get, &list[i], &reasons[i]);
+    if (e == 0 && any(reasons, count))
+        e = canceled(c, reasons, count);
+    for (uint32_t i = 0; i < count && e == 0; i++)
+        if (!tr__distinct_add(&seen, list[i].table, entries[i].get->key.item))
+            e = tr__invalid(c, "Transaction request cannot include multiple operations on one item");
+    return e;
+}
+
+/* One action's {"Item":…}, or {} if there is none, or nothing of it was asked for. */
+static int get_one(tr_call *c, const action *a, const wanted *w, tr_capacity *capacity, size_t *bytes)
+{
+    tr_item item;
+    tr_error err;
+    int e = tr_engine_get(c->engine, NULL, w->table, a->key.item, c->arena, &item, &err);
+    if (e && e != TR_ENOTFOUND)
+        return tr__fail_code(c, e, &err);
+    bool found = e == 0;
+    size_t size = found ? tr_item_size(item) : 0;
+    *bytes += size;
+    if (*bytes > BYTES_MAX)
+        return tr__invalid(
+            c, "Collection size of items exceeded, which can also be caused by the aggregate size "
+               "of the items in the transaction exceeding the 4MB limit");
+    capacity->table_halves += 2 * tr__read_halves(size, true);
+    if (found && w->fields) {
+        e = tr_projection_apply(w->fields, item, c->arena, &item);
+        if (e)
+            return e;
+        found = tr_packed_count(item) > 0;
+    }
+    tr_json_begin_object(&c->w);
+    if (found) {
+        tr_json_name(&c->w, "Item");
+        tr_item_write(&c->w, item);
+    }
+    tr_json_end_object(&c->w);
+    return 0;
+}
+
+int tr__op_transact_get(tr_call *c, void *request)
+{
+    const transaction *t = request;
+    const entry *entries = t->items.items;
+    tr_capacities capacities;
+    size_t bytes = 0;
+    wanted *list = tr_arena_calloc(c->arena, t->items.count, sizeof *list);
+    if (!list || tr__capacities_init(c, &capacities, t->items.count))
+        return TR_ENOMEM;
+    int e = prepare_gets(c, t, list);
+    if (e)
+        return e;
+    tr_json_begin_object(&c->w);
+    tr_json_name(&c->w, "Responses");
+    tr_json_begin_array(&c->w);
+    for (uint32_t i = 0; i < t->items.count && e == 0; i++) {
+        tr_capacity *capacity = tr__capacities_of(&capacities, list[i].table, false);
+        capacity->transaction = true;
+        e = get_one(c, entries[i].get, &list[i], capacity, &bytes);
+    }
+    if (e)
+        return e;
+    tr_json_end_array(&c->w);
+    tr__capacities_member(c, &capacities, tr__capacity_mode(t->capacity));
+    tr_json_end_object(&c->w);
+    return 0;
+}
