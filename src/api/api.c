@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/call.h"
 
-#include "api/tokens.h"
-
 /* A request's arena: items of a 16 MB body, their packed forms, and what reading them back takes. */
 #define ARENA_LIMIT ((size_t)256 * 1024 * 1024)
 /* Kept between requests, so that common ones allocate nothing. */
@@ -24,7 +22,7 @@ int tr_api_new(const tr_api_options *options, tr_api **ret_api)
     tr_buf_init(&api->text, SCRATCH_LIMIT);
     api->region = tr_strdup(options->region ? options->region : "us-east-1");
     /* the arena's first chunk is as large as the first allocation, and stays */
-    if (!api->region || !tr_arena_alloc(&api->arena, ARENA_KEPT) || tr__tokens_new(&api->tokens)) {
+    if (!api->region || !tr_arena_alloc(&api->arena, ARENA_KEPT)) {
         tr_api_free(api);
         return TR_ENOMEM;
     }
@@ -38,7 +36,6 @@ void tr_api_free(tr_api *api)
     if (!api)
         return;
     tr__snapshots_done(api);
-    tr__tokens_free(api->tokens);
     tr_buf_done(&api->scratch);
     tr_buf_done(&api->text);
     tr_arena_done(&api->arena);
@@ -154,5 +151,4 @@ void tr_api_call(tr_api *api, const tr_api_request *request, tr_buf *body, tr_ap
 void tr_api_tick(tr_api *api)
 {
     tr__snapshots_expire(api);
-    tr__tokens_expire(api->tokens, tr_engine_now_ms(api->engine));
 }

@@ -70,7 +70,7 @@ void tr_api_call(tr_api *api, const tr_api_request *request, tr_buf *body, tr_ap
 
 /** Whether the service has an operation of that name. */
 bool tr_api_knows(tr_service service, tr_view operation);
-/** Drops snapshots and tokens that are past their time. Cheap; call every second or so. */
+/** Drops snapshots that are past their time. Cheap; call every second or so. */
 void tr_api_tick(tr_api *api);
 
 /**

@@ -56,7 +56,6 @@ struct tr_api {
     tr_buf scratch; /* packing */
     tr_buf text;    /* messages */
     struct tr_snapshot_slot *snapshots;
-    struct tr_token_table *tokens;
 };
 
 /* --------------------------------------------------------------------------------------------- errors */
@@ -132,11 +131,12 @@ int tr__check_env(tr_call *call, const tr_expr_env *env, const tr_expr_param *pa
 /** Of an error of src/expr that PutItem and UpdateItem put in their envelope. */
 int tr__fail_expr(tr_call *call, int code, const tr_error *err);
 /** Parses if text.ptr is set, else gives NULL. */
-int tr__parse_condition(tr_call *call, tr_expr_env *env, tr_expr_kind kind, tr_view text,
-                        const tr_condition **ret_condition);
-int tr__parse_update(tr_call *call, tr_expr_env *env, tr_view text, const tr_update **ret_update);
-int tr__parse_projection(tr_call *call, tr_expr_env *env, tr_view text, const tr_projection **ret_projection);
-int tr__check_unused(tr_call *call, const tr_expr_env *env);
+int tr__compile_condition(tr_call *call, tr_expr_env *env, tr_expr_kind kind, tr_view text,
+                          const tr_condition **ret_condition);
+int tr__compile_update(tr_call *call, tr_expr_env *env, tr_view text, const tr_update **ret_update);
+int tr__compile_projection(tr_call *call, tr_expr_env *env, tr_view text,
+                           const tr_projection **ret_projection);
+int tr__check_unused(tr_call *call, tr_expr_env *env);
 /** Whether the update changes a key attribute, and if so appends what is wrong with that. */
 bool tr__update_fault(const tr_table *table, const tr_update *update, tr_buf *out);
 /** Refuses an update of key attributes. */

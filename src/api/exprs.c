@@ -76,8 +76,8 @@ int tr__check_env(tr_call *c, const tr_expr_env *env, const tr_expr_param *param
     return env->item_error.problem == TR_ITEM_OK ? 0 : value_invalid(c, env);
 }
 
-int tr__parse_condition(tr_call *c, tr_expr_env *env, tr_expr_kind kind, tr_view text,
-                        const tr_condition **ret_condition)
+int tr__compile_condition(tr_call *c, tr_expr_env *env, tr_expr_kind kind, tr_view text,
+                          const tr_condition **ret_condition)
 {
     tr_error err;
     *ret_condition = NULL;
@@ -87,7 +87,7 @@ int tr__parse_condition(tr_call *c, tr_expr_env *env, tr_expr_kind kind, tr_view
     return e ? tr__fail_expr(c, e, &err) : 0;
 }
 
-int tr__parse_update(tr_call *c, tr_expr_env *env, tr_view text, const tr_update **ret_update)
+int tr__compile_update(tr_call *c, tr_expr_env *env, tr_view text, const tr_update **ret_update)
 {
     tr_error err;
     *ret_update = NULL;
@@ -97,7 +97,7 @@ int tr__parse_update(tr_call *c, tr_expr_env *env, tr_view text, const tr_update
     return e ? tr__fail_expr(c, e, &err) : 0;
 }
 
-int tr__parse_projection(tr_call *c, tr_expr_env *env, tr_view text, const tr_projection **ret_projection)
+int tr__compile_projection(tr_call *c, tr_expr_env *env, tr_view text, const tr_projection **ret_projection)
 {
     tr_error err;
     *ret_projection = NULL;
@@ -107,7 +107,7 @@ int tr__parse_projection(tr_call *c, tr_expr_env *env, tr_view text, const tr_pr
     return e ? tr__fail_expr(c, e, &err) : 0;
 }
 
-int tr__check_unused(tr_call *c, const tr_expr_env *env)
+int tr__check_unused(tr_call *c, tr_expr_env *env)
 {
     tr_error err;
     if (TR_LIKELY(!env->name_count && !env->value_count))

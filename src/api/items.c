@@ -215,7 +215,7 @@ static int check_return_values(tr_call *c, const req *r)
 
 static int condition_of(tr_call *c, req *r, const tr_condition **ret_condition)
 {
-    int e = tr__parse_condition(c, &r->env, TR_EXPR_CONDITION, r->condition, ret_condition);
+    int e = tr__compile_condition(c, &r->env, TR_EXPR_CONDITION, r->condition, ret_condition);
     if (e == 0 && r->expected.given)
         e = tr__legacy_expected(c, &r->expected, r->logic, ret_condition);
     return e ? e : tr__check_unused(c, &r->env);
@@ -286,7 +286,7 @@ int tr__op_update_item(tr_call *c, void *request)
     if (e == 0 && r->updates.given)
         e = tr__legacy_updates(c, &r->updates, &w.update);
     if (e == 0 && r->update.ptr)
-        e = tr__parse_update(c, &r->env, r->update, &w.update);
+        e = tr__compile_update(c, &r->env, r->update, &w.update);
     if (e == 0)
         e = condition_of(c, r, &w.condition);
     if (e == 0)

@@ -61,7 +61,7 @@ int tr__projection_of(tr_call *c, tr_expr_env *env, tr_view expression, const tr
 {
     *ret_projection = NULL;
     if (expression.ptr)
-        return tr__parse_projection(c, env, expression, ret_projection);
+        return tr__compile_projection(c, env, expression, ret_projection);
     if (!to_get->given)
         return 0;
     tr_path *paths = tr_arena_calloc(c->arena, to_get->count, sizeof *paths);
@@ -410,7 +410,7 @@ static int check_query(tr_call *c, req *r, tr_read *read)
                         "Either the KeyConditions or KeyConditionExpression parameter must be specified in "
                         "the request.");
     if (e == 0)
-        e = tr__parse_condition(c, &r->env, TR_EXPR_FILTER, r->filter, &read->filter);
+        e = tr__compile_condition(c, &r->env, TR_EXPR_FILTER, r->filter, &read->filter);
     if (e == 0)
         e = tr__projection_of(c, &r->env, r->projection, &r->to_get, &read->projection);
     if (e == 0)
@@ -531,7 +531,7 @@ static int check_scan(tr_call *c, req *r, tr_read *read)
     if (e == 0)
         e = check_segments(c, r);
     if (e == 0)
-        e = tr__parse_condition(c, &r->env, TR_EXPR_FILTER, r->filter, &read->filter);
+        e = tr__compile_condition(c, &r->env, TR_EXPR_FILTER, r->filter, &read->filter);
     if (e == 0)
         e = tr__projection_of(c, &r->env, r->projection, &r->to_get, &read->projection);
     if (e == 0)

@@ -76,6 +76,32 @@ void tr__record_write(tr_json_writer *w, const tr_stream *stream, const char *re
     tr_json_end_object(w);
 }
 
+static void put_plain(tr_json_writer *w, const char *name, tr_item item)
+{
+    if (!item.len)
+        return;
+    tr_json_name(w, name);
+    tr_item_write_plain(w, item);
+}
+
+void tr__record_write_line(tr_json_writer *w, const tr_change *change)
+{
+    static const char *const names[] = {
+        [TR_CHANGE_INSERT] = "insert", [TR_CHANGE_MODIFY] = "modify", [TR_CHANGE_REMOVE] = "remove"};
+    char sequence[TR_SEQUENCE_TEXT_MAX];
+    tr_sequence_format(change->sequence, sequence);
+    tr_json_begin_object(w);
+    tr_json_member_cstring(w, "event", names[change->kind]);
+    put_plain(w, "keys", change->keys);
+    put_plain(w, "new", change->new_image);
+    put_plain(w, "old", change->old_image);
+    tr_json_member_cstring(w, "sequence_number", sequence);
+    tr_json_member_cstring(w, "shard", change->shard->id);
+    tr_json_member_i64(w, "time", change->time_ms / 1000);
+    tr_json_member_bool(w, "expired", change->expired);
+    tr_json_end_object(w);
+}
+
 /** A page under way. */
 typedef struct page {
     tr_call *call;
@@ -159,7 +185,7 @@ int tr__op_get_records(tr_call *c, void *request)
     tr_json_end_array(&c->w);
     if (p.next)
         next = p.next;
-    bool drained = shard->end && next > shard->end;
+    bool drained = shard->closed_ms && next > shard->end;
     if (!drained) {
         tr_buf_reset(c->text);
         tr__iterator_put(c->text, stream->arn, shard->id, next, tr_engine_now_ms(c->engine));

@@ -131,7 +131,7 @@ static void put_shard(tr_json_writer *w, const tr_shard *shard)
     tr_json_begin_object(w);
     tr_sequence_format(shard->start, text);
     tr_json_member_cstring(w, "StartingSequenceNumber", text);
-    if (shard->end) {
+    if (shard->closed_ms) {
         tr_sequence_format(shard->end, text);
         tr_json_member_cstring(w, "EndingSequenceNumber", text);
     }

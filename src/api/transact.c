@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/distinct.h"
 #include "api/requests.h"
-#include "api/tokens.h"
 
 #include <xxhash.h>
 
@@ -13,6 +12,8 @@
 #define ACTIONS_MAX 100
 /* Bytes of all items of a transaction (Developer Guide quotas). */
 #define BYTES_MAX ((size_t)4 * 1024 * 1024)
+/* Characters of a ClientRequestToken (API reference). */
+#define CLIENT_TOKEN_MAX 36
 
 typedef tr_item_request action;
 
@@ -69,7 +70,7 @@ static const tr_member write_members[] = {
     TR_M_CAPACITY(transaction, capacity, .rules = 0),
     TR_M_METRICS(transaction, metrics, .rules = 0),
     TR_MEMBER(transaction, token, "ClientRequestToken", TR_K_STRING, .rules = TR_R_MIN | TR_R_MAX, .min = 1,
-              .max = TR_TOKEN_MAX),
+              .max = CLIENT_TOKEN_MAX),
 };
 const tr_shape tr__shape_transact_write = TR_SHAPE(transaction, "TransactWriteItemsInput", write_members);
 
@@ -181,9 +182,9 @@ static int prepare(tr_call *c, const entry *from, tr_write *w)
     if (e == 0)
         e = tr__check_env(c, &a->env, updates ? params : params + 1, updates ? 2 : 1);
     if (e == 0)
-        e = tr__parse_update(c, &a->env, a->update, &w->update);
+        e = tr__compile_update(c, &a->env, a->update, &w->update);
     if (e == 0)
-        e = tr__parse_condition(c, &a->env, TR_EXPR_CONDITION, a->condition, &w->condition);
+        e = tr__compile_condition(c, &a->env, TR_EXPR_CONDITION, a->condition, &w->condition);
     if (e == 0)
         e = tr__check_unused(c, &a->env);
     w->item = a->item.item;
@@ -291,19 +292,73 @@ static int answer(tr_call *c, const transaction *t, const tr_write *writes)
     return 0;
 }
 
-/* A repetition is charged for reading what the first request wrote. */
-static int answer_again(tr_call *c, const transaction *t, const tr_token_entry *first)
+/*
+ * What is kept of a transaction that came with a ClientRequestToken: a hash of its actions, by which a
+ * repetition is known, and what the repetition is charged, which is reading what the first one wrote.
+ *
+ *   hash:16 bytes { name_len:varint table's name halves:varint }*
+ */
+#define HASH_LEN 16
+
+static void hash_actions(const transaction *t, char *out)
+{
+    XXH128_hash_t h = XXH3_128bits(t->items.raw.ptr, t->items.raw.len);
+    tr_put_be64(out, h.high64);
+    tr_put_be64(out + 8, h.low64);
+}
+
+static void put_varint(tr_buf *out, uint64_t x)
+{
+    char bytes[TR_VARINT_MAX];
+    tr_buf_put(out, bytes, tr_varint_put(bytes, x));
+}
+
+/* Takes a number off the view's front. */
+static bool take_varint(tr_view *v, uint64_t *ret_number)
+{
+    size_t n = tr_varint_get(*v, ret_number);
+    *v = tr_view_of(v->ptr + n, v->len - n);
+    return n > 0;
+}
+
+static int remember(tr_call *c, const transaction *t, const tr_write *writes)
+{
+    char hash[HASH_LEN];
+    tr_error err;
+    hash_actions(t, hash);
+    tr_buf_reset(c->text);
+    tr_buf_put(c->text, hash, sizeof hash);
+    for (uint32_t i = 0; i < t->items.count; i++) {
+        size_t before = writes[i].before.len ? tr_item_size(writes[i].before) : 0;
+        size_t after = writes[i].after.len ? tr_item_size(writes[i].after) : 0;
+        put_varint(c->text, writes[i].table->name.len);
+        tr_buf_put_view(c->text, writes[i].table->name);
+        put_varint(c->text, (uint64_t)(2 * tr__read_halves(before > after ? before : after, true)));
+    }
+    int e = tr_buf_status(c->text);
+    if (e == 0)
+        e = tr_engine_token_put(c->engine, t->token, tr_buf_view(c->text), &err);
+    return e ? tr__fail_code(c, e, &err) : 0;
+}
+
+static int answer_again(tr_call *c, const transaction *t, tr_view kept)
 {
     tr_capacities capacities;
-    if (tr__capacities_init(c, &capacities, first->count))
+    uint64_t len, halves;
+    if (tr__capacities_init(c, &capacities, ACTIONS_MAX))
         return TR_ENOMEM;
-    for (unsigned i = 0; i < first->count; i++) {
-        const tr_table *table = tr_engine_table(c->engine, first->charges[i].table);
-        if (!table)
+    kept = tr_view_of(kept.ptr + HASH_LEN, kept.len - HASH_LEN);
+    while (kept.len && take_varint(&kept, &len) && len <= kept.len) {
+        tr_view name = tr_view_of(kept.ptr, len);
+        kept = tr_view_of(kept.ptr + len, kept.len - len);
+        const tr_table *table = tr_engine_table(c->engine, name);
+        if (!take_varint(&kept, &halves))
+            break;
+        if (!table || capacities.count == ACTIONS_MAX)
             continue;
         tr_capacity *capacity = tr__capacities_of(&capacities, table, false);
         capacity->transaction = true;
-        capacity->table_halves += first->charges[i].halves;
+        capacity->table_halves += (int64_t)halves;
     }
     tr_json_begin_object(&c->w);
     tr__capacities_member(c, &capacities, tr__capacity_mode(t->capacity));
@@ -311,43 +366,41 @@ static int answer_again(tr_call *c, const transaction *t, const tr_token_entry *
     return 0;
 }
 
-static int remember(tr_call *c, const transaction *t, const uint64_t hash[2], const tr_write *writes)
+/* Whether the request was carried out before; then it is answered here. */
+static int check_token(tr_call *c, const transaction *t, bool *ret_answered)
 {
-    uint32_t count = t->items.count;
-    tr_token_charge *charges = tr_arena_calloc(c->arena, count, sizeof *charges);
-    if (!charges)
-        return TR_ENOMEM;
-    for (uint32_t i = 0; i < count; i++) {
-        size_t before = writes[i].before.len ? tr_item_size(writes[i].before) : 0;
-        size_t after = writes[i].after.len ? tr_item_size(writes[i].after) : 0;
-        charges[i] = (tr_token_charge){writes[i].table->name,
-                                       2 * tr__read_halves(before > after ? before : after, true)};
-    }
-    return tr__tokens_add(c->api->tokens, t->token, hash, charges, count, tr_engine_now_ms(c->engine));
+    char hash[HASH_LEN];
+    tr_view kept;
+    tr_error err;
+    *ret_answered = false;
+    if (!t->token.ptr)
+        return 0;
+    int e = tr_engine_token_get(c->engine, t->token, c->arena, &kept, &err);
+    if (e == TR_ENOTFOUND)
+        return 0;
+    if (e)
+        return tr__fail_code(c, e, &err);
+    hash_actions(t, hash);
+    if (kept.len < HASH_LEN || memcmp(kept.ptr, hash, HASH_LEN) != 0)
+        return tr__fail(c, 400, TR_TYPE("IdempotentParameterMismatchException"),
+                        "An error occurred (IdempotentParameterMismatchException)");
+    *ret_answered = true;
+    return answer_again(c, t, kept);
 }
 
 int tr__op_transact_write(tr_call *c, void *request)
 {
     const transaction *t = request;
-    uint64_t hash[2] = {0, 0};
-    if (t->token.ptr) {
-        XXH128_hash_t h = XXH3_128bits(t->items.raw.ptr, t->items.raw.len);
-        hash[0] = h.low64;
-        hash[1] = h.high64;
-        tr__tokens_expire(c->api->tokens, tr_engine_now_ms(c->engine));
-        const tr_token_entry *first = tr__tokens_find(c->api->tokens, t->token);
-        if (first && (first->hash[0] != hash[0] || first->hash[1] != hash[1]))
-            return tr__fail(c, 400, TR_TYPE("IdempotentParameterMismatchException"),
-                            "An error occurred (IdempotentParameterMismatchException)");
-        if (first)
-            return answer_again(c, t, first);
-    }
+    bool answered;
+    int e = check_token(c, t, &answered);
+    if (e || answered)
+        return e;
     tr_write *writes = tr_arena_calloc(c->arena, t->items.count, sizeof *writes);
     if (!writes)
         return TR_ENOMEM;
-    int e = carry_out(c, t, writes);
+    e = carry_out(c, t, writes);
     if (e == 0 && t->token.ptr)
-        e = remember(c, t, hash, writes);
+        e = remember(c, t, writes);
     return e ? e : answer(c, t, writes);
 }
 
@@ -365,7 +418,7 @@ static int prepare_get(tr_call *c, action *a, wanted *w)
     if (e == 0)
         e = tr__check_env(c, &a->env, params, TR_COUNT(params));
     if (e == 0)
-        e = tr__parse_projection(c, &a->env, a->projection, &w->fields);
+        e = tr__compile_projection(c, &a->env, a->projection, &w->fields);
     return e ? e : tr__check_unused(c, &a->env);
 }
 

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/cli.h"
+
+#include <tailrace/engine.h>
+
+#include <signal.h>
+
+/* tailrace serve: the embedded engine over HTTP, until a signal ends it. */
+
+#define LISTEN_MAX 32
+#define CORS_MAX   32
+
+enum {
+    OPT_DATA = 1000,
+    OPT_MEMORY,
+    OPT_LISTEN,
+    OPT_REGION,
+    OPT_SHARDS,
+    OPT_SHARD_LIFETIME,
+    OPT_ITERATOR_LIFETIME,
+    OPT_RETENTION,
+    OPT_EXPIRY,
+    OPT_CORS,
+    OPT_CACHE
+};
+
+static const tr_cli_option options[] = {
+    {"data", OPT_DATA, "DIR", "keep everything in this directory; it is made if need be"},
+    {"memory", OPT_MEMORY, NULL, "keep everything in memory: gone at the end"},
+    {"listen", OPT_LISTEN, "HOST:PORT",
+     "listen here; may be given several times, port 0\nis any free one (127.0.0.1:8000)"},
+    {"region", OPT_REGION, "REGION", "the region in ARNs (us-east-1)"},
+    {"stream-shards", OPT_SHARDS, "N", "shards of a new stream (4)"},
+    {"shard-lifetime", OPT_SHARD_LIFETIME, "DURATION",
+     "after which a shard is closed and followed by\nanother (4h)"},
+    {"iterator-lifetime", OPT_ITERATOR_LIFETIME, "DURATION", "of shard iterators (15m)"},
+    {"stream-retention", OPT_RETENTION, "DURATION", "how long change records are kept (24h)"},
+    {"expiry-interval", OPT_EXPIRY, "DURATION", "between looks for items past their time to live (30s)"},
+    {"cors", OPT_CORS, "ORIGIN", "let pages of this origin call; may be given several\ntimes, * is any"},
+    {"cache", OPT_CACHE, "SIZE", "ceiling of the store's caches and buffers (64MiB)"},
+    {NULL, 0, NULL, NULL}};
+
+/** What the options said. */
+typedef struct settings {
+    tr_server_options server;
+    const char *listen[LISTEN_MAX], *cors[CORS_MAX];
+    bool memory;
+} settings;
+
+static int add_text(const tr_cli *cli, const char **list, size_t *count, size_t max, const char *option)
+{
+    if (*count == max)
+        return tr_cli_usage(cli, "--%s may be given at most %zu times", option, max);
+    list[(*count)++] = cli->value;
+    return 0;
+}
+
+static int take_number(const tr_cli *cli, settings *s, int option)
+{
+    uint64_t number;
+    int e = option == OPT_CACHE ? tr_cli_size(cli, "cache", &number)
+                                : tr_cli_number(cli, "stream-shards", 1, 256, &number);
+    if (e)
+        return e;
+    if (option == OPT_CACHE)
+        s->server.memory_bytes = (size_t)number;
+    else
+        s->server.stream_shards = (unsigned)number;
+    return 0;
+}
+
+static int take_option(const tr_cli *cli, settings *s, int option)
+{
+    tr_server_options *o = &s->server;
+    switch (option) {
+    case OPT_DATA:
+        o->data_dir = cli->value;
+        return 0;
+    case OPT_MEMORY:
+        s->memory = true;
+        return 0;
+    case OPT_LISTEN:
+        return add_text(cli, s->listen, &o->listen_count, LISTEN_MAX, "listen");
+    case OPT_CORS:
+        return add_text(cli, s->cors, &o->cors_count, CORS_MAX, "cors");
+    case OPT_REGION:
+        o->region = cli->value;
+        return 0;
+    case OPT_SHARD_LIFETIME:
+        return tr_cli_duration(cli, "shard-lifetime", &o->shard_lifetime_ms);
+    case OPT_ITERATOR_LIFETIME:
+        return tr_cli_duration(cli, "iterator-lifetime", &o->iterator_lifetime_ms);
+    case OPT_RETENTION:
+        return tr_cli_duration(cli, "stream-retention", &o->stream_retention_ms);
+    case OPT_EXPIRY:
+        return tr_cli_duration(cli, "expiry-interval", &o->expiry_interval_ms);
+    default:
+        return take_number(cli, s, option);
+    }
+}
+
+static int check(const tr_cli *cli, settings *s)
+{
+    if (cli->argc)
+        return tr_cli_usage(cli, "serve takes no arguments, but '%s' was given", cli->argv[0]);
+    if (s->memory && s->server.data_dir)
+        return tr_cli_usage(cli, "--data and --memory exclude each other");
+    if (!s->memory && !s->server.data_dir)
+        return tr_cli_usage(cli, "where is the data kept? Give --data DIR or --memory");
+    if (!s->server.listen_count)
+        s->listen[s->server.listen_count++] = "127.0.0.1:8000";
+    s->server.listen = s->listen;
+    s->server.cors = s->cors;
+    s->server.socket = s->server.data_dir != NULL;
+    s->server.logger = tr_cli_logger();
+    return 0;
+}
+
+/* Waits for a signal that ends the server. Returns the exit code. */
+static int wait_for_end(const sigset_t *signals)
+{
+    int which = 0;
+    (void)sigwait(signals, &which);
+    tr_cli_message(TR_LOG_INFO, "stopping");
+    return which == SIGINT ? TR_EXIT_INTERRUPTED : TR_EXIT_OK;
+}
+
+static int run(tr_cli *cli)
+{
+    settings s = {0};
+    tr_server *server;
+    tr_error err;
+    int option;
+    while ((option = tr_cli_next(cli)) > 0) {
+        int e = take_option(cli, &s, option);
+        if (e)
+            return e;
+    }
+    if (option < 0)
+        return cli->exit_code;
+    int e = check(cli, &s);
+    if (e)
+        return e;
+    sigset_t signals;
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGINT);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread starts: only sigwait gets them */
+    if (tr_server_new(&s.server, &server, &err))
+        return tr_cli_fail(&err);
+    for (size_t i = 0; tr_server_address(server, i); i++)
+        tr_cli_message(TR_LOG_INFO, "listening on %s", tr_server_address(server, i));
+    int code = wait_for_end(&signals);
+    tr_server_free(server);
+    return code;
+}
+
+const tr_cli_command tr_cli_serve = {
+    .name = "serve",
+    .summary = "serve DynamoDB and its streams on this machine",
+    .text =
+        "Without signatures being checked, any credentials and region see the same tables. A directory is\n"
+        "locked while it is served; other commands reach it through the socket DIR/tailrace.sock.",
+    .options = options,
+    .run = run,
+};
