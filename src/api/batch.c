@@ -366,6 +366,7 @@ int tr__op_batch_write(tr_call *c, void *request)
     tr_json_begin_object(&c->w);
     tr_json_end_object(&c->w);
     tr__capacities_member(c, &capacities, tr__capacity_mode(r->capacity));
+    e = tr__collections_member(c, r->metrics, writes, count);
     tr_json_end_object(&c->w);
-    return 0;
+    return e;
 }

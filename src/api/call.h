@@ -172,6 +172,15 @@ void tr__capacity_member(tr_call *call, const tr_capacity *capacity, tr_capacity
 /** Bytes that an index holds of an item; 0: the item is not in it. */
 size_t tr__index_entry_size(const tr_table *table, const tr_index *index, tr_item item);
 
+/* ------------------------------------------------------------------------------------------ collections */
+
+/** Whether ReturnItemCollectionMetrics asks for what the table can tell. */
+bool tr__collection_wanted(tr_view metrics, const tr_table *table);
+/** {"ItemCollectionKey":{…},"SizeEstimateRangeGB":[0,1]} of the key's partition. */
+int tr__collection_put(tr_call *call, const tr_table *table, tr_item key);
+/** "ItemCollectionMetrics":{"TABLE":[…]} of several writes, if asked for. */
+int tr__collections_member(tr_call *call, tr_view metrics, const tr_write *writes, uint32_t count);
+
 /* ------------------------------------------------------------------------------------------ snapshots */
 
 /** The snapshot that the request asks to read from (NULL: the newest state), held by a token. Sets the

@@ -203,6 +203,12 @@ static int write_one(tr_call *c, const req *r, tr_write *w)
         tr__capacity_write(&capacity, w);
         tr__capacity_member(c, &capacity, tr__capacity_mode(r->capacity));
     }
+    if (tr__collection_wanted(r->metrics, w->table)) {
+        tr_json_name(&c->w, "ItemCollectionMetrics");
+        e = tr__collection_put(c, w->table, w->key);
+        if (e)
+            return e;
+    }
     tr_json_end_object(&c->w);
     return 0;
 }

@@ -79,7 +79,8 @@ int tr__projection_of(tr_call *c, tr_expr_env *env, tr_view expression, const tr
 static int check_start(tr_call *c, const tr_attributes *start)
 {
     tr_item_problem p = start->error.problem;
-    bool plain = p == TR_ITEM_NUMBER || (p == TR_ITEM_SET_DUPLICATE && start->error.type == TR_NS);
+    bool plain = p == TR_ITEM_NUMBER || p == TR_ITEM_SET_DUPLICATE ||
+                 (p == TR_ITEM_EMPTY_SET && start->error.type == TR_NS);
     return tr__check_attributes(c, start, plain ? "" : "The provided starting key is invalid: ", false);
 }
 
@@ -364,6 +365,12 @@ static int page(tr_call *c, const req *r, tr_read *read)
                            read->spec.segments, read->spec.segment);
     if (e)
         return tr__fail_code(c, e, &err);
+    if (!read->spec.hash_count)
+        e = tr__check_scalar_keys(c, read->table, read->filter, read->projection, NULL);
+    if (e) {
+        tr_cursor_free(cursor);
+        return e;
+    }
     tr_json_begin_object(&c->w);
     if (!read->count_only) {
         tr_json_name(&c->w, "Items");
@@ -650,8 +657,6 @@ int tr__op_scan(tr_call *c, void *request)
         e = check_projection(c, r, &read);
     if (e == 0)
         e = check_start_table(c, r, &read);
-    if (e == 0)
-        e = tr__check_scalar_keys(c, read.table, read.filter, read.projection, NULL);
     if (e)
         return e;
     read.spec.segment = (uint32_t)r->segment.value;

@@ -130,7 +130,7 @@ struct tr_shape {
     }
 
 /** Elements that a list of a request may have; the service's own limits are far below. */
-#define TR_LIST_MAX 10000
+#define TR_LIST_MAX 100000
 /** Broken constraints that the service tells at most. */
 #define TR_CHECK_ERRORS_MAX 10
 /** Bytes of a list or map that are shown in an error. */

@@ -293,8 +293,9 @@ static int answer(tr_call *c, const transaction *t, const tr_write *writes)
     }
     tr_json_begin_object(&c->w);
     tr__capacities_member(c, &capacities, tr__capacity_mode(t->capacity));
+    int e = tr__collections_member(c, t->metrics, writes, t->items.count);
     tr_json_end_object(&c->w);
-    return 0;
+    return e;
 }
 
 /*
