@@ -112,6 +112,8 @@ static inline uint32_t edge_of(const struct walk *w, const struct tr__step *step
             tr__intern_find(&w->m->step_names, (uint64_t)(step - w->m->steps.at), name.ptr, name.len);
         return id == TR__NONE ? TR__NONE : id + 1;
     }
+    if (step->count == 0)
+        return TR__NONE;
     uint64_t head = tr__head8(name.ptr, name.len, readable);
     const struct tr__edge *edge = &w->m->edges.at[step->first];
     for (uint32_t i = 0; i < step->count; i++, edge++)
@@ -278,9 +280,11 @@ static const char *read_value(struct walk *w, const char *p, uint32_t step, uint
 
 int tr__event_read(tr_match_ctx *c, tr_view event)
 {
-    struct walk w = {.c = c, .m = c->m, .begin = event.ptr, .end = event.ptr + event.len};
     c->values.len = c->present.len = c->arrays.len = c->text.len = c->scoped = 0;
     c->status = 0;
+    if (event.len == 0)
+        return TR_EPARSE;
+    struct walk w = {.c = c, .m = c->m, .begin = event.ptr, .end = event.ptr + event.len};
     c->scopes.len = 1;
     c->scopes.at[0] = (struct tr__scope){.above = TR__NONE, .array = TR__NONE};
     const char *p = tr__scan_space(event.ptr, w.end);
