@@ -566,13 +566,21 @@ static void init_curl(void)
     global_result = (int)curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-int tr_http_client_new(struct uv_loop_s *loop, const tr_http_client_options *options,
-                       tr_http_client **ret_client, tr_error *err)
+int tr__curl_init(tr_error *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     (void)pthread_once(&once, init_curl);
     if (global_result)
         return tr_fail(err, TR_EIO, "cannot set up libcurl: %s", curl_easy_strerror((CURLcode)global_result));
+    return 0;
+}
+
+int tr_http_client_new(struct uv_loop_s *loop, const tr_http_client_options *options,
+                       tr_http_client **ret_client, tr_error *err)
+{
+    int global = tr__curl_init(err);
+    if (global)
+        return global;
     tr_http_client *client = tr_calloc(1, sizeof *client);
     if (!client)
         return tr_fail(err, TR_ENOMEM, "out of memory");
