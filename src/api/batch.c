@@ -75,7 +75,8 @@ static int check_gets(tr_call *c, const get_request *r)
     const keys_and_attributes *most = list;
     bool projections = false, to_gets = false;
     if (!r->items.count)
-        return tr__invalid(c, "The requestItems parameter is required for BatchGetItem");
+        return tr__invalid(c, "1 validation error detected: Value at 'RequestItems' failed to satisfy "
+                              "constraint: Member must have length greater than or equal to 1");
     for (uint32_t i = 0; i < r->items.count; i++) {
         if (!list[i].keys.count)
             return tr__invalid(
@@ -105,15 +106,17 @@ static int prepare_get(tr_call *c, keys_and_attributes *ka)
 {
     const tr_expr_param params[] = {{TR_EXPR_PROJECTION, ka->projection.ptr != NULL}};
     const tr_attributes *keys = ka->keys.items;
-    int e = tr__check_env(c, &ka->env, params, TR_COUNT(params));
+    int e = tr__check_given(c, &ka->env, params, TR_COUNT(params));
     if (e == 0)
         e = tr__check_to_get(c, &ka->to_get);
+    if (e == 0)
+        e = tr__check_env(c, &ka->env, params, TR_COUNT(params));
     if (e == 0)
         e = tr__projection_of(c, &ka->env, ka->projection, &ka->to_get, &ka->fields);
     if (e == 0)
         e = tr__check_unused(c, &ka->env);
     for (uint32_t i = 0; i < ka->keys.count && e == 0; i++)
-        e = tr__check_attributes(c, &keys[i], "");
+        e = tr__check_attributes(c, &keys[i], "", false);
     for (uint32_t i = 0; i < ka->keys.count && e == 0; i++)
         for (uint32_t k = 0; k < i && e == 0; k++)
             if (tr_view_eq(keys[i].item, keys[k].item))
@@ -127,6 +130,8 @@ static int find_gets(tr_call *c, keys_and_attributes *ka)
     int e = tr__find_table(c, ka->table_name, &ka->table);
     for (uint32_t i = 0; i < ka->keys.count && e == 0; i++)
         e = tr__check_key(c, ka->table, keys[i].item);
+    if (e == 0)
+        e = tr__check_scalar_keys(c, ka->table, NULL, ka->fields, NULL);
     return e;
 }
 
@@ -271,7 +276,7 @@ static int check_entry(tr_call *c, const write_entry *entry)
         return tr__invalid(
             c, "Supplied AttributeValue has more than one datatypes set, must contain exactly one "
                "of the supported datatypes");
-    int e = tr__check_attributes(c, item, "");
+    int e = tr__check_attributes(c, item, "", false);
     if (e == 0 && entry->put && tr_item_size(item->item) > TR_ITEM_SIZE_MAX)
         e = tr__invalid(c, "Item size has exceeded the maximum allowed size");
     return e;
@@ -283,6 +288,13 @@ static int check_writes(tr_call *c, const write_request *r, uint32_t *ret_count)
     uint32_t total = 0;
     if (!r->items.count)
         return tr__invalid(c, "The requestItems parameter is required for BatchWriteItem");
+    for (uint32_t i = 0; i < r->items.count; i++)
+        if (!tables[i].list.count)
+            return tr__invalid(
+                c,
+                "1 validation error detected: Value at 'requestItems.%.*s.member' failed to satisfy "
+                "constraint: Member must have length greater than or equal to 1",
+                TR_FMT(tables[i].name));
     int e = check_names(c, &r->items, sizeof *tables);
     for (uint32_t i = 0; i < r->items.count && e == 0; i++)
         total += tables[i].list.count;
@@ -354,6 +366,7 @@ int tr__op_batch_write(tr_call *c, void *request)
     tr_json_begin_object(&c->w);
     tr_json_end_object(&c->w);
     tr__capacities_member(c, &capacities, tr__capacity_mode(r->capacity));
+    e = tr__collections_member(c, r->metrics, writes, count);
     tr_json_end_object(&c->w);
-    return 0;
+    return e;
 }

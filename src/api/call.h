@@ -82,8 +82,9 @@ int tr__no_table(tr_call *call, tr_view name, bool naming);
 /** Words what is wrong with an attribute value. Sets ret_request if PutItem and UpdateItem put it in their
  * envelope. */
 void tr__item_error_text(const tr_item_error *error, tr_buf *out, bool *ret_request);
-/** Refuses the attribute values that were not valid; 0 if they were. `prefix` stands before the text. */
-int tr__check_attributes(tr_call *call, const tr_attributes *attributes, const char *prefix);
+/** Refuses the attribute values that were not valid; 0 if they were. `prefix` stands before the text. `item`:
+ * they are an item to be put, whose faults may go into the envelope. */
+int tr__check_attributes(tr_call *call, const tr_attributes *attributes, const char *prefix, bool item);
 
 /* --------------------------------------------------------------------------------------------- tables */
 
@@ -126,7 +127,9 @@ typedef struct tr_given {
 
 /** Refuses expression parameters beside legacy ones. Lists end with a NULL name. */
 int tr__check_mixed(tr_call *call, const tr_given *legacy, const tr_given *expressions);
-/** Placeholder maps given without expressions, empty ones, their syntax, and values that are not valid. */
+/** Placeholder maps given without expressions. */
+int tr__check_given(tr_call *call, const tr_expr_env *env, const tr_expr_param *params, uint32_t count);
+/** Empty placeholder maps, their syntax, and values that are not valid. */
 int tr__check_env(tr_call *call, const tr_expr_env *env, const tr_expr_param *params, uint32_t count);
 /** Of an error of src/expr that PutItem and UpdateItem put in their envelope. */
 int tr__fail_expr(tr_call *call, int code, const tr_error *err);
@@ -168,6 +171,15 @@ void tr__capacity_put(tr_call *call, const tr_capacity *capacity, tr_capacity_mo
 void tr__capacity_member(tr_call *call, const tr_capacity *capacity, tr_capacity_mode mode);
 /** Bytes that an index holds of an item; 0: the item is not in it. */
 size_t tr__index_entry_size(const tr_table *table, const tr_index *index, tr_item item);
+
+/* ------------------------------------------------------------------------------------------ collections */
+
+/** Whether ReturnItemCollectionMetrics asks for what the table can tell. */
+bool tr__collection_wanted(tr_view metrics, const tr_table *table);
+/** {"ItemCollectionKey":{…},"SizeEstimateRangeGB":[0,1]} of the key's partition. */
+int tr__collection_put(tr_call *call, const tr_table *table, tr_item key);
+/** "ItemCollectionMetrics":{"TABLE":[…]} of several writes, if asked for. */
+int tr__collections_member(tr_call *call, tr_view metrics, const tr_write *writes, uint32_t count);
 
 /* ------------------------------------------------------------------------------------------ snapshots */
 

@@ -194,13 +194,17 @@ void tr__item_error_text(const tr_item_error *error, tr_buf *out, bool *ret_requ
     case TR_ITEM_DUPLICATE_NAME:
         tr_buf_put_str(out, WERE_INVALID "A map has two values of one name");
         return;
+    case TR_ITEM_WRONG_JSON_TYPE: /* what was let through: {"NULL": "no"} */
+        *ret_request = true;
+        tr_buf_put_str(out, WERE_INVALID "Null attribute value types must have the value of true");
+        return;
     default:
         tr_buf_put_str(
             out, "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes");
     }
 }
 
-int tr__check_attributes(tr_call *c, const tr_attributes *attributes, const char *prefix)
+int tr__check_attributes(tr_call *c, const tr_attributes *attributes, const char *prefix, bool item)
 {
     if (TR_LIKELY(attributes->error.problem == TR_ITEM_OK))
         return 0;
@@ -209,5 +213,6 @@ int tr__check_attributes(tr_call *c, const tr_attributes *attributes, const char
     tr_buf_put_str(c->text, prefix);
     tr__item_error_text(&attributes->error, c->text, &request);
     tr_view text = tr_buf_view(c->text);
+    request &= item || attributes->error.problem == TR_ITEM_NULL_FALSE;
     return request ? tr__invalid_request(c, "%.*s", TR_FMT(text)) : tr__invalid(c, "%.*s", TR_FMT(text));
 }

@@ -52,28 +52,44 @@ static int value_invalid(tr_call *c, const tr_expr_env *env)
     tr_view text = tr_buf_view(c->text);
     tr_item_problem problem = env->item_error.problem;
     /* these the service tells without naming the key */
-    if (problem == TR_ITEM_NULL_FALSE)
+    if ((problem == TR_ITEM_NULL_FALSE || problem == TR_ITEM_WRONG_JSON_TYPE) &&
+        (c->op->flags & TR_OP_ENVELOPE))
         return tr__invalid_request(c, "%.*s", TR_FMT(text));
-    if (problem == TR_ITEM_MANY_TYPES || problem == TR_ITEM_DEPTH)
+    if (problem == TR_ITEM_DEPTH)
         return tr__invalid(c, "%.*s", TR_FMT(text));
     return (request ? tr__invalid_request
                     : tr__invalid)(c, "ExpressionAttributeValues contains invalid value: %.*s for key %.*s",
                                    TR_FMT(text), TR_FMT(env->item_error_key));
 }
 
+int tr__check_given(tr_call *c, const tr_expr_env *env, const tr_expr_param *params, uint32_t count)
+{
+    tr_error err;
+    if (TR_LIKELY(!env->names_given && !env->values_given))
+        return 0;
+    int e = tr_expr_env_check_given(env, params, count, &err);
+    if (e == TR_EINVAL && tr_view_starts(tr_view_str(err.message), TR_VIEW("ExpressionAttributeNames")))
+        return tr__invalid(c, "%s", err.message);
+    return e ? tr__fail_expr(c, e, &err) : 0;
+}
+
 int tr__check_env(tr_call *c, const tr_expr_env *env, const tr_expr_param *params, uint32_t count)
 {
     tr_error err;
-    int e;
     if (TR_LIKELY(!env->names_given && !env->values_given))
         return 0;
-    e = tr_expr_env_check(env, params, count, &err);
-    if (e == TR_EINVAL &&
-        !tr_view_starts(tr_view_str(err.message), TR_VIEW("ExpressionAttributeValues can only be specified")))
+    int e = tr_expr_env_check(env, params, count, &err);
+    if (e == TR_EINVAL)
         return tr__invalid(c, "%s", err.message);
     if (e)
-        return tr__fail_expr(c, e, &err);
+        return tr__fail_code(c, e, &err);
     return env->item_error.problem == TR_ITEM_OK ? 0 : value_invalid(c, env);
+}
+
+/* Not put into the envelope, unlike what is wrong inside an expression. */
+static int empty(tr_call *c, tr_expr_kind kind)
+{
+    return tr__invalid(c, "Invalid %s: The expression can not be empty;", tr_expr_kind_name(kind));
 }
 
 int tr__compile_condition(tr_call *c, tr_expr_env *env, tr_expr_kind kind, tr_view text,
@@ -83,6 +99,8 @@ int tr__compile_condition(tr_call *c, tr_expr_env *env, tr_expr_kind kind, tr_vi
     *ret_condition = NULL;
     if (!text.ptr)
         return 0;
+    if (!text.len)
+        return empty(c, kind);
     int e = tr_condition_parse(env, kind, text, ret_condition, &err);
     return e ? tr__fail_expr(c, e, &err) : 0;
 }
@@ -93,6 +111,8 @@ int tr__compile_update(tr_call *c, tr_expr_env *env, tr_view text, const tr_upda
     *ret_update = NULL;
     if (!text.ptr)
         return 0;
+    if (!text.len)
+        return empty(c, TR_EXPR_UPDATE);
     int e = tr_update_parse(env, text, ret_update, &err);
     return e ? tr__fail_expr(c, e, &err) : 0;
 }
@@ -103,6 +123,8 @@ int tr__compile_projection(tr_call *c, tr_expr_env *env, tr_view text, const tr_
     *ret_projection = NULL;
     if (!text.ptr)
         return 0;
+    if (!text.len)
+        return empty(c, TR_EXPR_PROJECTION);
     int e = tr_projection_parse(env, text, ret_projection, &err);
     return e ? tr__fail_expr(c, e, &err) : 0;
 }

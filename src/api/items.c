@@ -80,11 +80,13 @@ static int check_get(tr_call *c, req *r, const tr_projection **ret_projection)
     const tr_expr_param params[] = {{TR_EXPR_PROJECTION, r->projection.ptr != NULL}};
     int e = tr__check_mixed(c, legacy, exprs);
     if (e == 0)
-        e = tr__check_env(c, &r->env, params, TR_COUNT(params));
+        e = tr__check_given(c, &r->env, params, TR_COUNT(params));
     if (e == 0)
-        e = tr__check_attributes(c, &r->key, "");
+        e = tr__check_attributes(c, &r->key, "", false);
     if (e == 0)
         e = tr__check_to_get(c, &r->to_get);
+    if (e == 0)
+        e = tr__check_env(c, &r->env, params, TR_COUNT(params));
     if (e == 0)
         e = tr__projection_of(c, &r->env, r->projection, &r->to_get, ret_projection);
     return e ? e : tr__check_unused(c, &r->env);
@@ -103,6 +105,8 @@ int tr__op_get_item(tr_call *c, void *request)
         e = tr__find_table(c, r->table_name, &table);
     if (e == 0)
         e = tr__check_key(c, table, r->key.item);
+    if (e == 0)
+        e = tr__check_scalar_keys(c, table, NULL, projection, NULL);
     if (e == 0)
         e = tr__snapshot(c, table, &snapshot);
     if (e)
@@ -165,6 +169,14 @@ static int returned(tr_call *c, const req *r, const tr_write *w, tr_item *ret_it
     return 0;
 }
 
+/* AttributeUpdates has words of its own for an operand of another type. */
+static int update_invalid(tr_call *c, const req *r, const tr_write *w)
+{
+    if (r->updates.given && strstr(w->error.message, "incorrect data type"))
+        return tr__invalid(c, "Type mismatch for attribute to update");
+    return tr__invalid(c, "%s", w->error.message);
+}
+
 /* Carries the write out and composes the answer. */
 static int write_one(tr_call *c, const req *r, tr_write *w)
 {
@@ -176,7 +188,7 @@ static int write_one(tr_call *c, const req *r, tr_write *w)
     if (w->outcome == TR_WRITE_CONDITION_FAILED)
         return condition_failed(c, r, w);
     if (w->outcome == TR_WRITE_INVALID)
-        return tr__invalid(c, "%s", w->error.message);
+        return update_invalid(c, r, w);
     e = returned(c, r, w, &attributes);
     if (e)
         return e;
@@ -191,17 +203,23 @@ static int write_one(tr_call *c, const req *r, tr_write *w)
         tr__capacity_write(&capacity, w);
         tr__capacity_member(c, &capacity, tr__capacity_mode(r->capacity));
     }
+    if (tr__collection_wanted(r->metrics, w->table)) {
+        tr_json_name(&c->w, "ItemCollectionMetrics");
+        e = tr__collection_put(c, w->table, w->key);
+        if (e)
+            return e;
+    }
     tr_json_end_object(&c->w);
     return 0;
 }
 
-static int check_condition_params(tr_call *c, req *r)
+static int check_condition_given(tr_call *c, req *r)
 {
     const tr_given legacy[] = {{"Expected", r->expected.given}, {NULL, false}};
     const tr_given exprs[] = {{"ConditionExpression", r->condition.ptr != NULL}, {NULL, false}};
     const tr_expr_param params[] = {{TR_EXPR_CONDITION, r->condition.ptr != NULL}};
     int e = tr__check_mixed(c, legacy, exprs);
-    return e ? e : tr__check_env(c, &r->env, params, TR_COUNT(params));
+    return e ? e : tr__check_given(c, &r->env, params, TR_COUNT(params));
 }
 
 /* PutItem and DeleteItem know two of the five. */
@@ -215,9 +233,12 @@ static int check_return_values(tr_call *c, const req *r)
 
 static int condition_of(tr_call *c, req *r, const tr_condition **ret_condition)
 {
-    int e = tr__compile_condition(c, &r->env, TR_EXPR_CONDITION, r->condition, ret_condition);
-    if (e == 0 && r->expected.given)
-        e = tr__legacy_expected(c, &r->expected, r->logic, ret_condition);
+    const tr_expr_param params[] = {{TR_EXPR_CONDITION, r->condition.ptr != NULL}};
+    int e = r->expected.given ? tr__legacy_expected(c, &r->expected, r->logic, ret_condition) : 0;
+    if (e == 0)
+        e = tr__check_env(c, &r->env, params, TR_COUNT(params));
+    if (e == 0 && r->condition.ptr)
+        e = tr__compile_condition(c, &r->env, TR_EXPR_CONDITION, r->condition, ret_condition);
     return e ? e : tr__check_unused(c, &r->env);
 }
 
@@ -225,11 +246,9 @@ int tr__op_put_item(tr_call *c, void *request)
 {
     req *r = request;
     tr_write w = {.kind = TR_WRITE_PUT};
-    int e = tr__check_attributes(c, &r->item, "");
+    int e = check_condition_given(c, r);
     if (e == 0)
-        e = check_condition_params(c, r);
-    if (e == 0)
-        e = condition_of(c, r, &w.condition);
+        e = tr__check_attributes(c, &r->item, "", true);
     if (e == 0)
         e = check_return_values(c, r);
     if (e)
@@ -237,9 +256,13 @@ int tr__op_put_item(tr_call *c, void *request)
     w.item = r->item.item;
     if (tr_item_size(w.item) > TR_ITEM_SIZE_MAX)
         return tr__invalid(c, "Item size has exceeded the maximum allowed size");
-    e = tr__find_table(c, r->table_name, &w.table);
+    e = condition_of(c, r, &w.condition);
+    if (e == 0)
+        e = tr__find_table(c, r->table_name, &w.table);
     if (e == 0)
         e = tr__check_item_keys(c, w.table, w.item, false);
+    if (e == 0)
+        e = tr__check_scalar_keys(c, w.table, w.condition, NULL, NULL);
     if (e == 0)
         e = tr__key_of(c, &w.table->schema, w.item, &w.key);
     return e ? e : write_one(c, r, &w);
@@ -249,9 +272,9 @@ int tr__op_delete_item(tr_call *c, void *request)
 {
     req *r = request;
     tr_write w = {.kind = TR_WRITE_DELETE};
-    int e = check_condition_params(c, r);
+    int e = check_condition_given(c, r);
     if (e == 0)
-        e = tr__check_attributes(c, &r->key, "");
+        e = tr__check_attributes(c, &r->key, "", false);
     if (e == 0)
         e = check_return_values(c, r);
     if (e == 0)
@@ -261,40 +284,53 @@ int tr__op_delete_item(tr_call *c, void *request)
     w.key = r->key.item;
     if (e == 0)
         e = tr__check_key(c, w.table, w.key);
+    if (e == 0)
+        e = tr__check_scalar_keys(c, w.table, w.condition, NULL, NULL);
     return e ? e : write_one(c, r, &w);
 }
 
-static int check_update_params(tr_call *c, req *r)
+static int check_update_given(tr_call *c, req *r, const tr_expr_param *params)
 {
-    bool update = r->update.ptr != NULL, condition = r->condition.ptr != NULL;
     const tr_given legacy[] = {
         {"AttributeUpdates", r->updates.given}, {"Expected", r->expected.given}, {NULL, false}};
     const tr_given exprs[] = {
-        {"UpdateExpression", update}, {"ConditionExpression", condition}, {NULL, false}};
-    const tr_expr_param params[] = {{TR_EXPR_UPDATE, update}, {TR_EXPR_CONDITION, condition}};
+        {"UpdateExpression", params[0].given}, {"ConditionExpression", params[1].given}, {NULL, false}};
     int e = tr__check_mixed(c, legacy, exprs);
-    return e ? e : tr__check_env(c, &r->env, params, TR_COUNT(params));
+    return e ? e : tr__check_given(c, &r->env, params, 2);
+}
+
+static int update_of(tr_call *c, req *r, tr_write *w)
+{
+    const tr_expr_param params[] = {{TR_EXPR_UPDATE, r->update.ptr != NULL},
+                                    {TR_EXPR_CONDITION, r->condition.ptr != NULL}};
+    int e = check_update_given(c, r, params);
+    if (e == 0)
+        e = tr__check_attributes(c, &r->key, "", false);
+    if (e == 0 && r->updates.given)
+        e = tr__legacy_updates(c, &r->updates, &w->update);
+    if (e == 0 && r->expected.given)
+        e = tr__legacy_expected(c, &r->expected, r->logic, &w->condition);
+    if (e == 0)
+        e = tr__check_env(c, &r->env, params, TR_COUNT(params));
+    if (e == 0 && r->update.ptr)
+        e = tr__compile_update(c, &r->env, r->update, &w->update);
+    if (e == 0 && r->condition.ptr)
+        e = tr__compile_condition(c, &r->env, TR_EXPR_CONDITION, r->condition, &w->condition);
+    return e ? e : tr__check_unused(c, &r->env);
 }
 
 int tr__op_update_item(tr_call *c, void *request)
 {
     req *r = request;
-    tr_write w = {.kind = TR_WRITE_UPDATE};
-    int e = check_update_params(c, r);
-    if (e == 0)
-        e = tr__check_attributes(c, &r->key, "");
-    if (e == 0 && r->updates.given)
-        e = tr__legacy_updates(c, &r->updates, &w.update);
-    if (e == 0 && r->update.ptr)
-        e = tr__compile_update(c, &r->env, r->update, &w.update);
-    if (e == 0)
-        e = condition_of(c, r, &w.condition);
+    tr_write w = {.kind = TR_WRITE_UPDATE, .key = r->key.item};
+    int e = update_of(c, r, &w);
     if (e == 0)
         e = tr__find_table(c, r->table_name, &w.table);
-    w.key = r->key.item;
     if (e == 0)
         e = tr__check_update_keys(c, w.table, w.update);
     if (e == 0)
         e = tr__check_key(c, w.table, w.key);
+    if (e == 0)
+        e = tr__check_scalar_keys(c, w.table, w.condition, NULL, w.update);
     return e ? e : write_one(c, r, &w);
 }

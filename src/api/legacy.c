@@ -70,7 +70,7 @@ static const operator_info *operator_of(tr_view name)
 static int check_value(tr_call *c, const tr_attribute *value)
 {
     const tr_attributes as_map = {.given = true, .error = value->error};
-    return tr__check_attributes(c, &as_map, "");
+    return tr__check_attributes(c, &as_map, "", false);
 }
 
 static int check_count(tr_call *c, const operator_info *op, uint32_t count)

@@ -79,8 +79,9 @@ int tr__projection_of(tr_call *c, tr_expr_env *env, tr_view expression, const tr
 static int check_start(tr_call *c, const tr_attributes *start)
 {
     tr_item_problem p = start->error.problem;
-    bool plain = p == TR_ITEM_NUMBER || (p == TR_ITEM_SET_DUPLICATE && start->error.type == TR_NS);
-    return tr__check_attributes(c, start, plain ? "" : "The provided starting key is invalid: ");
+    bool plain = p == TR_ITEM_NUMBER || p == TR_ITEM_SET_DUPLICATE ||
+                 (p == TR_ITEM_EMPTY_SET && start->error.type == TR_NS);
+    return tr__check_attributes(c, start, plain ? "" : "The provided starting key is invalid: ", false);
 }
 
 static int check_select(tr_call *c, const req *r, bool query)
@@ -162,21 +163,27 @@ static int fits(const tr_key_schema *schema, tr_item key)
     return 0;
 }
 
-static int check_start_key(tr_call *c, const req *r, const tr_read *read)
+/* How many attributes it has, and its index keys: told before the query's own conditions. */
+static int check_start_shape(tr_call *c, const req *r, const tr_read *read, bool query)
 {
     if (!r->start.given)
         return 0;
     tr_item key = r->start.item;
+    bool plain = query || read->index;
     if (tr_packed_count(key) != start_key_count(read))
+        return tr__invalid(c, "The provided starting key is invalid%s",
+                           plain ? "" : ": The provided key element does not match the schema");
+    int f = plain ? fits(schema_of(read), key) : 0;
+    if (f == 1)
         return tr__invalid(c, "The provided starting key is invalid");
-    if (read->index) {
-        int f = fits(&read->index->schema, key);
-        if (f == 1)
-            return tr__invalid(c, "The provided starting key is invalid");
-        if (f == 2)
-            return tr__invalid(c, "The provided key element does not match the schema");
-    }
-    if (fits(&read->table->schema, key))
+    if (f == 2)
+        return tr__invalid(c, "The provided key element does not match the schema");
+    return 0;
+}
+
+static int check_start_table(tr_call *c, const req *r, const tr_read *read)
+{
+    if (r->start.given && fits(&read->table->schema, r->start.item))
         return tr__invalid(
             c, "The provided starting key is invalid: The provided key element does not match the schema");
     return 0;
@@ -351,10 +358,19 @@ static int page(tr_call *c, const req *r, tr_read *read)
     read->spec.index = read->index;
     read->spec.after = r->start.item;
     e = tr_cursor_new(c->engine, &read->spec, &cursor, &err);
-    if (e == TR_EINVAL)
-        return tr__invalid(c, "%s", err.message);
+    if (e == TR_EINVAL) /* what Query has not told already is a key of another segment */
+        return tr__invalid(c,
+                           "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use "
+                           "ExclusiveStartKey with correct Segment. TotalSegments: %u Segment: %u",
+                           read->spec.segments, read->spec.segment);
     if (e)
         return tr__fail_code(c, e, &err);
+    if (!read->spec.hash_count)
+        e = tr__check_scalar_keys(c, read->table, read->filter, read->projection, NULL);
+    if (e) {
+        tr_cursor_free(cursor);
+        return e;
+    }
     tr_json_begin_object(&c->w);
     if (!read->count_only) {
         tr_json_name(&c->w, "Items");
@@ -379,52 +395,76 @@ static int page(tr_call *c, const req *r, tr_read *read)
 
 /* ----------------------------------------------------------------------------------------------- Query */
 
-static int check_query(tr_call *c, req *r, tr_read *read)
+static int check_query_given(tr_call *c, const req *r, const tr_expr_param *params)
 {
-    bool projection = r->projection.ptr != NULL, filter = r->filter.ptr != NULL, keys = r->keys.ptr != NULL;
     /* KeyConditions may stand beside the other expressions */
     const tr_given legacy[] = {{"AttributesToGet", r->to_get.given},
                                {"QueryFilter", r->legacy_filter.given},
                                {"ConditionalOperator", r->logic.ptr != NULL},
-                               {"KeyConditions", r->legacy_keys.given && keys},
+                               {"KeyConditions", r->legacy_keys.given && params[2].given},
                                {NULL, false}};
-    const tr_given exprs[] = {{"ProjectionExpression", projection},
-                              {"FilterExpression", filter},
-                              {"KeyConditionExpression", keys},
+    const tr_given exprs[] = {{"ProjectionExpression", params[0].given},
+                              {"FilterExpression", params[1].given},
+                              {"KeyConditionExpression", params[2].given},
                               {NULL, false}};
-    const tr_expr_param params[] = {
-        {TR_EXPR_PROJECTION, projection}, {TR_EXPR_FILTER, filter}, {TR_EXPR_KEY_CONDITION, keys}};
     int e = tr__check_mixed(c, legacy, exprs);
     if (e == 0)
-        e = tr__check_env(c, &r->env, params, TR_COUNT(params));
+        e = tr__check_given(c, &r->env, params, 3);
     if (e == 0 && r->legacy_filter.given)
         e = tr__legacy_check_conditions(c, &r->legacy_filter);
-    if (e == 0 && r->legacy_keys.given)
-        e = tr__legacy_check_conditions(c, &r->legacy_keys);
     if (e == 0)
         e = tr__check_to_get(c, &r->to_get);
     if (e == 0)
         e = check_start(c, &r->start);
-    if (e == 0 && !keys && !r->legacy_keys.given)
+    if (e == 0 && !params[2].given && !r->legacy_keys.given)
         e = tr__invalid(c,
                         "Either the KeyConditions or KeyConditionExpression parameter must be specified in "
                         "the request.");
+    return e;
+}
+
+static int compile_keys(tr_call *c, req *r, const tr_key_expr **ret_keys)
+{
+    tr_error err;
+    if (!r->keys.ptr)
+        return 0;
+    if (!r->keys.len)
+        return tr__invalid(c, "Invalid KeyConditionExpression: The expression can not be empty;");
+    int e = tr_key_expr_parse(&r->env, r->keys, ret_keys, &err);
+    return e ? tr__fail_expr(c, e, &err) : 0;
+}
+
+/* What may be wrong with key conditions as such. */
+static int check_keys(tr_call *c, const req *r, const tr_key_expr **keys)
+{
+    tr_error err;
+    if (r->keys.ptr) {
+        int e = tr_key_expr_check(*keys, &err);
+        return e ? tr__fail_expr(c, e, &err) : 0;
+    }
+    int e = tr__legacy_check_conditions(c, &r->legacy_keys);
+    return e ? e : tr__legacy_keys(c, &r->legacy_keys, keys);
+}
+
+static int check_query(tr_call *c, req *r, tr_read *read, const tr_key_expr **keys)
+{
+    const tr_expr_param params[] = {{TR_EXPR_PROJECTION, r->projection.ptr != NULL},
+                                    {TR_EXPR_FILTER, r->filter.ptr != NULL},
+                                    {TR_EXPR_KEY_CONDITION, r->keys.ptr != NULL}};
+    int e = check_query_given(c, r, params);
+    if (e == 0)
+        e = tr__check_env(c, &r->env, params, TR_COUNT(params));
+    if (e == 0)
+        e = compile_keys(c, r, keys);
     if (e == 0)
         e = tr__compile_condition(c, &r->env, TR_EXPR_FILTER, r->filter, &read->filter);
     if (e == 0)
         e = tr__projection_of(c, &r->env, r->projection, &r->to_get, &read->projection);
     if (e == 0)
-        e = check_select(c, r, true);
-    return e;
-}
-
-static int parse_keys(tr_call *c, req *r, const tr_key_expr **ret_keys)
-{
-    tr_error err;
-    if (!r->keys.ptr)
-        return tr__legacy_keys(c, &r->legacy_keys, ret_keys);
-    int e = tr_key_expr_parse(&r->env, r->keys, ret_keys, &err);
-    return e ? tr__fail_expr(c, e, &err) : 0;
+        e = tr__check_unused(c, &r->env);
+    if (e == 0)
+        e = check_keys(c, r, keys);
+    return e ? e : check_select(c, r, true);
 }
 
 /* Filters look at what is read, so they may not name the keys that choose it. */
@@ -455,18 +495,74 @@ static void fill_range(const tr_key_condition *keys, tr_cursor_spec *spec)
     spec->high = keys->high;
 }
 
+static bool in_range(const tr_key_condition *keys, tr_value v)
+{
+    int low = tr_value_cmp(v, keys->low);
+    switch (keys->op) {
+    case TR_KEY_LT:
+        return low < 0;
+    case TR_KEY_LE:
+        return low <= 0;
+    case TR_KEY_GT:
+        return low > 0;
+    case TR_KEY_GE:
+        return low >= 0;
+    case TR_KEY_BETWEEN:
+        return low >= 0 && tr_value_cmp(v, keys->high) <= 0;
+    case TR_KEY_BEGINS_WITH:
+        return tr_view_starts(v.payload, keys->low.payload);
+    default:
+        return true;
+    }
+}
+
+/* Whether the start key lies where the query reads. It was found to have all key attributes. */
+static int check_start_range(tr_call *c, const req *r, const tr_read *read, const tr_key_condition *keys)
+{
+    const tr_key_schema *schema = schema_of(read);
+    bool hash = true, range = true;
+    tr_value v;
+    if (!r->start.given)
+        return 0;
+    for (uint32_t i = 0; i < keys->hash_count; i++)
+        hash &= tr_item_get(r->start.item, schema->hash[i].name, &v) == 0 && tr_value_eq(v, keys->hash[i]);
+    for (uint32_t i = 0; i < keys->equal_count; i++)
+        range &= tr_item_get(r->start.item, schema->range[i].name, &v) == 0 && tr_value_eq(v, keys->equal[i]);
+    if (keys->op != TR_KEY_NONE)
+        range &=
+            tr_item_get(r->start.item, schema->range[keys->equal_count].name, &v) == 0 && in_range(keys, v);
+    if (!range)
+        return tr__invalid(c, "The provided starting key does not match the range key predicate");
+    if (hash)
+        return 0;
+    return tr__invalid(c, keys->equal_count || keys->op != TR_KEY_NONE
+                              ? "The query can return at most one row and cannot be restarted"
+                              : "The provided starting key is outside query boundaries based on provided "
+                                "conditions");
+}
+
+static int resolve(tr_call *c, const req *r, tr_read *read, const tr_key_expr *keys)
+{
+    tr_key_condition resolved;
+    tr_error err;
+    tr_key_schema schema = *schema_of(read);
+    schema.index_name = read->index ? read->index->name : (tr_view){NULL, 0};
+    int e = tr_key_condition_resolve(keys, &schema, !r->keys.ptr, &resolved, &err);
+    if (e)
+        return tr__fail_expr(c, e, &err);
+    e = check_start_table(c, r, read);
+    if (e == 0)
+        e = check_start_range(c, r, read, &resolved);
+    fill_range(&resolved, &read->spec);
+    return e;
+}
+
 int tr__op_query(tr_call *c, void *request)
 {
     req *r = request;
     tr_read read = {.spec = {.backward = r->forward.given && !r->forward.value}};
     const tr_key_expr *keys = NULL;
-    tr_key_condition resolved;
-    tr_error err;
-    int e = check_query(c, r, &read);
-    if (e == 0)
-        e = parse_keys(c, r, &keys);
-    if (e == 0)
-        e = tr__check_unused(c, &r->env);
+    int e = check_query(c, r, &read, &keys);
     if (e == 0)
         e = tr__find_table(c, r->table_name, &read.table);
     if (e == 0 && r->legacy_filter.given)
@@ -474,19 +570,18 @@ int tr__op_query(tr_call *c, void *request)
     if (e == 0)
         e = find_index(c, r, &read);
     if (e == 0)
-        e = check_start_key(c, r, &read);
-    if (e)
-        return e;
-    e = tr_key_condition_resolve(keys, schema_of(&read), !r->keys.ptr, &resolved, &err);
-    if (e)
-        return tr__fail_expr(c, e, &err);
-    e = check_filter_keys(c, r, &read);
+        e = check_start_shape(c, r, &read, true);
+    if (e == 0)
+        e = resolve(c, r, &read, keys);
+    if (e == 0)
+        e = tr__check_scalar_keys(c, read.table, NULL, read.projection, NULL);
+    if (e == 0)
+        e = check_filter_keys(c, r, &read);
     if (e == 0)
         e = check_projection(c, r, &read);
-    if (e)
-        return e;
-    fill_range(&resolved, &read.spec);
-    return page(c, r, &read);
+    if (e == 0)
+        e = tr__check_scalar_keys(c, read.table, read.filter, NULL, NULL);
+    return e ? e : page(c, r, &read);
 }
 
 /* ------------------------------------------------------------------------------------------------ Scan */
@@ -509,34 +604,40 @@ static int check_segments(tr_call *c, const req *r)
     return 0;
 }
 
-static int check_scan(tr_call *c, req *r, tr_read *read)
+static int check_scan_given(tr_call *c, const req *r, const tr_expr_param *params)
 {
-    bool projection = r->projection.ptr != NULL, filter = r->filter.ptr != NULL;
     const tr_given legacy[] = {{"AttributesToGet", r->to_get.given},
                                {"ScanFilter", r->legacy_filter.given},
                                {"ConditionalOperator", r->logic.ptr != NULL},
                                {NULL, false}};
     const tr_given exprs[] = {
-        {"ProjectionExpression", projection}, {"FilterExpression", filter}, {NULL, false}};
-    const tr_expr_param params[] = {{TR_EXPR_PROJECTION, projection}, {TR_EXPR_FILTER, filter}};
+        {"ProjectionExpression", params[0].given}, {"FilterExpression", params[1].given}, {NULL, false}};
     int e = tr__check_mixed(c, legacy, exprs);
     if (e == 0)
-        e = tr__check_env(c, &r->env, params, TR_COUNT(params));
+        e = tr__check_given(c, &r->env, params, 2);
+    if (e == 0)
+        e = tr__check_to_get(c, &r->to_get);
     if (e == 0 && r->legacy_filter.given)
         e = tr__legacy_check_conditions(c, &r->legacy_filter);
     if (e == 0)
-        e = tr__check_to_get(c, &r->to_get);
-    if (e == 0)
         e = check_start(c, &r->start);
+    return e ? e : check_segments(c, r);
+}
+
+static int check_scan(tr_call *c, req *r, tr_read *read)
+{
+    const tr_expr_param params[] = {{TR_EXPR_PROJECTION, r->projection.ptr != NULL},
+                                    {TR_EXPR_FILTER, r->filter.ptr != NULL}};
+    int e = check_scan_given(c, r, params);
     if (e == 0)
-        e = check_segments(c, r);
+        e = tr__check_env(c, &r->env, params, TR_COUNT(params));
     if (e == 0)
         e = tr__compile_condition(c, &r->env, TR_EXPR_FILTER, r->filter, &read->filter);
     if (e == 0)
         e = tr__projection_of(c, &r->env, r->projection, &r->to_get, &read->projection);
     if (e == 0)
-        e = check_select(c, r, false);
-    return e ? e : tr__check_unused(c, &r->env);
+        e = tr__check_unused(c, &r->env);
+    return e ? e : check_select(c, r, false);
 }
 
 int tr__op_scan(tr_call *c, void *request)
@@ -551,12 +652,14 @@ int tr__op_scan(tr_call *c, void *request)
     if (e == 0)
         e = find_index(c, r, &read);
     if (e == 0)
-        e = check_start_key(c, r, &read);
+        e = check_start_shape(c, r, &read, false);
     if (e == 0)
         e = check_projection(c, r, &read);
+    if (e == 0)
+        e = check_start_table(c, r, &read);
     if (e)
         return e;
     read.spec.segment = (uint32_t)r->segment.value;
-    read.spec.segments = (uint32_t)r->segments.value;
+    read.spec.segments = r->segments.given ? (uint32_t)r->segments.value : 1;
     return page(c, r, &read);
 }

@@ -51,6 +51,16 @@ static void respond(tr_server *s, tr_http_request *http, const char *content_typ
     tr_http_respond(http, reply->status, content_type, headers, n, TR_HTTP_CRC32 | TR_HTTP_GZIP);
 }
 
+/* Without an operation, but with an id like all answers. */
+static void respond_text(tr_server *s, tr_http_request *http, int status, const char *type, tr_view text)
+{
+    char id[REQUEST_ID_LEN];
+    request_id(s, id);
+    const tr_header header = {TR_VIEW("x-amzn-RequestId"), tr_view_of(id, sizeof id)};
+    tr_buf_put_view(&http->out, text);
+    tr_http_respond(http, status, type, &header, 1, TR_HTTP_CRC32);
+}
+
 static void answer(tr_pending *p, int code)
 {
     http_call *call = (http_call *)p;
@@ -120,7 +130,7 @@ static void carry_out(tr_server *s, tr_http_request *http)
     tr_view type = media_type(tr_http_header(http, "content-type"));
     bool amz = tr_view_is(type, AMZ_JSON);
     if (!amz && !tr_view_is(type, "application/json") && (type.len || http->body.len)) {
-        tr_http_respond_bytes(http, 404, NULL, tr_view_of(not_found, sizeof not_found - 1));
+        respond_text(s, http, 404, NULL, tr_view_of(not_found, sizeof not_found - 1));
         return;
     }
     const char *content_type = amz ? AMZ_JSON : "application/json";
@@ -285,7 +295,7 @@ static void stream_events(tr_server *s, tr_http_request *http)
 static void health(tr_server *s, tr_http_request *http)
 {
     tr_buf_printf(&http->out, "healthy: dynamodb.%s.amazonaws.com ", s->region);
-    tr_http_respond(http, 200, "text/plain", NULL, 0, TR_HTTP_CRC32);
+    respond_text(s, http, 200, "text/plain", (tr_view){NULL, 0});
 }
 
 static bool is_events_path(tr_view path)
@@ -305,5 +315,5 @@ void tr__server_handle(void *ctx, tr_http_request *http)
     else if (tr_view_is(http->method, "GET") && is_events_path(http->path))
         stream_events(s, http);
     else
-        tr_http_respond_bytes(http, 404, NULL, tr_view_of(not_found, sizeof not_found - 1));
+        respond_text(s, http, 404, NULL, tr_view_of(not_found, sizeof not_found - 1));
 }

@@ -442,6 +442,97 @@ static void put_place(tr_buf *out, const place *p)
         tr_buf_put_str(out, ".member");
 }
 
+static void put_java(tr_buf *out, const tr_member *m, const void *at);
+
+/* "KeySchemaElement(attributeName=pk, keyType=HASH)": a structure as Java prints it. */
+static void put_java_struct(tr_buf *out, const tr_shape *shape, const char *in)
+{
+    tr_buf_put_str(out, shape->java);
+    tr_buf_putc(out, '(');
+    for (size_t i = 0; i < shape->count; i++) {
+        const tr_member *m = &shape->members[i];
+        tr_buf_printf(out, "%s%c%s=", i ? ", " : "", m->name[0] - 'A' + 'a', m->name + 1);
+        put_java(out, m, in + m->offset);
+    }
+    tr_buf_putc(out, ')');
+}
+
+static void put_java_list(tr_buf *out, const tr_member *m, const tr_list *list)
+{
+    tr_buf_putc(out, '[');
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (i)
+            tr_buf_put_str(out, ", ");
+        if (m->kind == TR_K_STRINGS)
+            tr_buf_put_view(out, ((const tr_view *)list->items)[i]);
+        else
+            put_java_struct(out, m->shape, (const char *)list->items + (size_t)i * m->shape->size);
+    }
+    tr_buf_putc(out, ']');
+}
+
+static void put_java_map(tr_buf *out, const tr_member *m, const tr_list *map)
+{
+    tr_buf_putc(out, '{');
+    size_t size = element_size(m);
+    for (uint32_t i = 0; i < map->count; i++) {
+        const char *element = (const char *)map->items + i * size;
+        tr_buf_printf(out, "%s%.*s=", i ? ", " : "", TR_FMT(*(const tr_view *)(const void *)element));
+        if (m->kind == TR_K_LIST_MAP)
+            put_java_list(out, m, &((const tr_named_list *)(const void *)element)->list);
+        else
+            put_java_struct(out, m->shape, element);
+    }
+    tr_buf_putc(out, '}');
+}
+
+/* Values of attributes are shown as they were written. */
+static void put_java(tr_buf *out, const tr_member *m, const void *at)
+{
+    switch ((tr_kind)m->kind) {
+    case TR_K_STRING:
+    case TR_K_RAW:
+        tr_buf_put_view(out, *(const tr_view *)at);
+        return;
+    case TR_K_INTEGER:
+    case TR_K_LONG:
+        tr_buf_printf(out, "%lld", (long long)((const tr_int *)at)->value);
+        return;
+    case TR_K_BOOLEAN:
+        tr_buf_put_str(out, ((const tr_bool *)at)->value ? "true" : "false");
+        return;
+    case TR_K_STRUCT:
+        if (*(void *const *)at)
+            put_java_struct(out, m->shape, *(const char *const *)at);
+        else
+            tr_buf_put_str(out, "null");
+        return;
+    case TR_K_STRINGS:
+    case TR_K_STRUCTS:
+        put_java_list(out, m, at);
+        return;
+    case TR_K_STRUCT_MAP:
+    case TR_K_LIST_MAP:
+        put_java_map(out, m, at);
+        return;
+    case TR_K_ITEM:
+        tr_buf_put_view(out, ((const tr_attributes *)at)->raw);
+        return;
+    default:
+        tr_buf_put_str(out, "null");
+    }
+}
+
+/* A list or map in an error: its text is made when it is needed. */
+static tr_view show(const tr_member *m, const tr_list *list, tr_buf *out)
+{
+    tr_buf_init(out, (size_t)TR_SHOWN_MAX);
+    if (m->kind == TR_K_ITEMS || m->kind == TR_K_VALUES)
+        return list->raw;
+    put_java(out, m, list);
+    return tr_buf_status(out) ? list->raw : tr_buf_view(out);
+}
+
 static bool begin(checker *c, const place *p, tr_view value)
 {
     if (c->count >= TR_CHECK_ERRORS_MAX)
@@ -533,7 +624,11 @@ static void check_struct(checker *c, const tr_shape *shape, const char *in, cons
 /* A list's raw text, shown as the service prints lists: "[a, b]". */
 static void check_list(checker *c, const tr_member *m, const place *p, const tr_list *list)
 {
-    check_bounds(c, m, p, list->raw, list->count, "length");
+    if (((m->rules & TR_R_MIN) && list->count < m->min) || ((m->rules & TR_R_MAX) && list->count > m->max)) {
+        tr_buf shown;
+        check_bounds(c, m, p, show(m, list, &shown), list->count, "length");
+        tr_buf_done(&shown);
+    }
     if (m->kind != TR_K_STRUCTS)
         return;
     for (uint32_t i = 0; i < list->count && c->count < TR_CHECK_ERRORS_MAX; i++) {
@@ -542,31 +637,28 @@ static void check_list(checker *c, const tr_member *m, const place *p, const tr_
     }
 }
 
-/* Keys of a map must be table names, lists in it not too long. */
-static void check_map_rules(checker *c, const tr_member *m, const place *p, const tr_list *map)
+/* No list of the map may have more than 25 elements. */
+static void check_lists(checker *c, const tr_member *m, const place *p, const tr_list *map)
 {
-    size_t size = element_size(m);
-    for (uint32_t i = 0; i < map->count; i++) {
-        const char *element = (const char *)map->items + i * size;
-        tr_view key = *(const tr_view *)(const void *)element;
-        if ((m->rules & TR_R_KEYS) && (!tr__name_valid(key) || key.len > 255) && begin(c, p, map->raw)) {
-            tr_buf_put_str(c->out, "Map keys must satisfy constraint: [Member must have length less than or "
-                                   "equal to 255, Member must have length greater than or equal to 3, Member "
-                                   "must satisfy regular expression pattern: [a-zA-Z0-9_.-]+]");
-        }
-        const tr_named_list *named = (const tr_named_list *)(const void *)element;
-        if ((m->rules & TR_R_LISTS) && named->list.given &&
-            (named->list.count < 1 || named->list.count > 25) && begin(c, p, map->raw)) {
-            tr_buf_put_str(c->out, "Map value must satisfy constraint: [Member must have length less than or "
-                                   "equal to 25, Member must have length greater than or equal to 1]");
-        }
-    }
+    const tr_named_list *named = map->items;
+    uint32_t most = 0;
+    tr_buf shown;
+    for (uint32_t i = 0; i < map->count; i++)
+        most = named[i].list.count > most ? named[i].list.count : most;
+    if (most <= 25)
+        return;
+    if (begin(c, p, show(m, map, &shown)))
+        tr_buf_put_str(c->out,
+                       "Map value must satisfy constraint: [Member must have length less than or equal to "
+                       "25, Member must have length greater than or equal to 1]");
+    tr_buf_done(&shown);
 }
 
 static void check_map(checker *c, const tr_member *m, const place *p, const tr_list *map)
 {
     check_bounds(c, m, p, map->raw, map->count, "length");
-    check_map_rules(c, m, p, map);
+    if (m->rules & TR_R_LISTS)
+        check_lists(c, m, p, map);
     size_t size = element_size(m);
     for (uint32_t i = 0; i < map->count && c->count < TR_CHECK_ERRORS_MAX; i++) {
         const char *element = (const char *)map->items + i * size;

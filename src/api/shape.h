@@ -85,8 +85,7 @@ enum {
     TR_R_MIN = 4,     /* value or length >= min */
     TR_R_MAX = 8,     /* value or length <= max */
     TR_R_FIRST = 16,  /* its errors are told alone, before those of the others */
-    TR_R_KEYS = 32,   /* map keys must be table names */
-    TR_R_LISTS = 64,  /* each list of the map has 1 to 25 elements */
+    TR_R_LISTS = 64,  /* no list of the map has more than 25 elements */
     TR_R_TABLE = 128, /* a table's name where the table need not be new: 1 to 1,024 characters, or its ARN */
     TR_R_UNNAMED = 512, /* told as "Value at 'Limit'", as Query does */
     TR_R_LONE = 256     /* of the members with this mark only the first one's error is told */
@@ -131,9 +130,11 @@ struct tr_shape {
     }
 
 /** Elements that a list of a request may have; the service's own limits are far below. */
-#define TR_LIST_MAX 10000
+#define TR_LIST_MAX 100000
 /** Broken constraints that the service tells at most. */
 #define TR_CHECK_ERRORS_MAX 10
+/** Bytes of a list or map that are shown in an error. */
+#define TR_SHOWN_MAX (1024 * 1024)
 
 #define TR_JAVA_PREFIX "com.amazonaws.dynamodb.v20120810."
 

@@ -2,6 +2,7 @@
 #include "api/shape.h"
 
 #include <stdio.h>
+#include <strings.h>
 
 /*
  * The JSON types of attribute values, gone through once more where reading found something wrong: a wrong
@@ -67,6 +68,23 @@ static int check_boolean(tr_shape_reader *r)
     if (t == TR_JSON_STRING)
         return tr__shape_problem(r, "Unexpected token received from parser");
     return tr__shape_wrong_scalar(r, "Boolean");
+}
+
+/* Whether the service takes the text for a boolean. */
+static bool names_boolean(tr_view text)
+{
+    static const char *const words[] = {"true", "false", "yes", "no", "1", "0"};
+    for (size_t i = 0; i < TR_COUNT(words); i++)
+        if (text.len == strlen(words[i]) && strncasecmp(text.ptr, words[i], text.len) == 0)
+            return true;
+    return false;
+}
+
+static int check_null(tr_shape_reader *r)
+{
+    if (r->json.token == TR_JSON_STRING && names_boolean(r->json.text))
+        return 0; /* refused later, as a value that is not true */
+    return check_boolean(r);
 }
 
 static int check_blob(tr_shape_reader *r)
@@ -152,7 +170,7 @@ static int check_typed(tr_shape_reader *r)
     static const struct {
         const char *name;
         char what;
-    } types[] = {{"S", 's'},  {"N", 's'},  {"B", 'b'},  {"BOOL", 'o'}, {"NULL", 'o'},
+    } types[] = {{"S", 's'},  {"N", 's'},  {"B", 'b'},  {"BOOL", 'o'}, {"NULL", 'n'},
                  {"SS", 'S'}, {"NS", 'S'}, {"BS", 'B'}, {"L", 'L'},    {"M", 'M'}};
     char what = 0;
     for (size_t i = 0; i < TR_COUNT(types); i++)
@@ -167,6 +185,8 @@ static int check_typed(tr_shape_reader *r)
         return check_blob(r);
     case 'o':
         return check_boolean(r);
+    case 'n':
+        return check_null(r);
     case 'S':
         return check_list(r, check_string);
     case 'B':

@@ -109,6 +109,8 @@ static int find(tr_call *c, tr_view arn, tr_table **ret_table)
     *ret_table = tr_engine_table(c->engine, tr__table_of_arn(arn));
     if (*ret_table)
         return 0;
+    if (tr_view_is(tr_view_str(c->op->name), "UntagResource"))
+        return tr__no_table(c, arn, false);
     return tr__fail(c, 400, TR_TYPE("ResourceNotFoundException"),
                     "Requested resource not found: ResourcArn: %.*s not found", TR_FMT(arn));
 }

@@ -178,7 +178,9 @@ static int prepare(tr_call *c, const entry *from, tr_write *w)
     bool update = a->update.ptr != NULL, condition = a->condition.ptr != NULL;
     const tr_expr_param params[] = {{TR_EXPR_UPDATE, update}, {TR_EXPR_CONDITION, condition}};
     bool updates = w->kind == TR_WRITE_UPDATE;
-    int e = tr__check_attributes(c, w->kind == TR_WRITE_PUT ? &a->item : &a->key, "");
+    int e = tr__check_attributes(c, w->kind == TR_WRITE_PUT ? &a->item : &a->key, "", false);
+    if (e == 0)
+        e = tr__check_given(c, &a->env, updates ? params : params + 1, updates ? 2 : 1);
     if (e == 0)
         e = tr__check_env(c, &a->env, updates ? params : params + 1, updates ? 2 : 1);
     if (e == 0)
@@ -272,6 +274,9 @@ static int carry_out(tr_call *c, const transaction *t, tr_write *writes)
     e = tr_engine_write(c->engine, writes, count, true, c->arena, &err);
     if (e)
         return tr__fail_code(c, e, &err);
+    for (uint32_t i = 0; i < count; i++) /* empty index keys are refused as empty keys are */
+        if (writes[i].outcome == TR_WRITE_INVALID && strstr(writes[i].error.message, "are not valid."))
+            return tr__invalid(c, "%s", writes[i].error.message);
     outcomes(t, writes, reasons);
     return any(reasons, count) ? canceled(c, reasons, count) : 0;
 }
@@ -288,8 +293,9 @@ static int answer(tr_call *c, const transaction *t, const tr_write *writes)
     }
     tr_json_begin_object(&c->w);
     tr__capacities_member(c, &capacities, tr__capacity_mode(t->capacity));
+    int e = tr__collections_member(c, t->metrics, writes, t->items.count);
     tr_json_end_object(&c->w);
-    return 0;
+    return e;
 }
 
 /*
@@ -414,7 +420,9 @@ typedef struct wanted {
 static int prepare_get(tr_call *c, action *a, wanted *w)
 {
     const tr_expr_param params[] = {{TR_EXPR_PROJECTION, a->projection.ptr != NULL}};
-    int e = tr__check_attributes(c, &a->key, "");
+    int e = tr__check_attributes(c, &a->key, "", false);
+    if (e == 0)
+        e = tr__check_given(c, &a->env, params, TR_COUNT(params));
     if (e == 0)
         e = tr__check_env(c, &a->env, params, TR_COUNT(params));
     if (e == 0)

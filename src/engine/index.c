@@ -37,12 +37,7 @@ static bool check_part(tr_write *write, const tr_index *index, const tr_key_part
     if (update && tr_item_get(before, part->name, &old) == 0 && tr_value_eq(old, value))
         return true;
     if (value.type != part->type) {
-        if (update)
-            invalid(write, "The update expression attempted to update the secondary index key to unsupported "
-                           "type");
-        else
-            invalid(
-                write,
+        invalid(write,
                 "One or more parameter values were invalid: Type mismatch for Index Key %.*s Expected: %s "
                 "Actual: %s IndexName: %.*s",
                 TR_FMT(part->name), tr_type_name(part->type), tr_type_name(value.type), TR_FMT(index->name));
@@ -51,11 +46,11 @@ static bool check_part(tr_write *write, const tr_index *index, const tr_key_part
     if (value.type != TR_N && value.payload.len == 0) {
         const char *what = value.type == TR_S ? "string" : "binary";
         if (update)
-            invalid(
-                write,
-                "The update expression attempted to update the secondary index key to a value that is not "
-                "supported. The AttributeValue for a key attribute cannot contain an empty %s value.",
-                what);
+            invalid(write,
+                    "One or more parameter values are not valid. The update expression attempted to update a "
+                    "secondary index key to a value that is not supported. The AttributeValue for a key "
+                    "attribute cannot contain an empty %s value.",
+                    what);
         else
             invalid(
                 write,

@@ -212,7 +212,8 @@ static int check_function(const tr__parse *parse, const tr__raw *node)
     case TR__FUNC_EXISTS:
     case TR__FUNC_NOT_EXISTS:
     case TR__FUNC_IF_NOT_EXISTS:
-        return needs_path(parse, node, what);
+        r = needs_path(parse, node, what);
+        return r < 0 ? r : check_distinct(parse, node, what);
     case TR__FUNC_SIZE:
         return check_types(parse, node, what, ~(BIT(TR_N) | BIT(TR_BOOL) | BIT(TR_NULL)));
     case TR__FUNC_LIST_APPEND:

@@ -186,7 +186,7 @@ int tr_condition_parse(tr_expr_env *env, tr_expr_kind kind, tr_view text, const 
     if (r == 0)
         r = tr__parse_condition(&parse, &root);
     if (r == 0 && parse.lexer.token.kind != TR__TOK_EOF)
-        r = tr__lex_fail(&parse.lexer, err);
+        r = tr__parse_syntax(&parse);
     if (r == 0)
         r = tr__check_names(&parse);
     for (tr__raw *node = parse.ended; r == 0 && node; node = node->next_ended) {

@@ -405,6 +405,12 @@ static int check_values(const tr_expr_env *env, tr_error *err)
     return 0;
 }
 
+int tr_expr_env_check_given(const tr_expr_env *env, const tr_expr_param *params, uint32_t count,
+                            tr_error *err)
+{
+    return check_given(env, params, count, err);
+}
+
 int tr_expr_env_check(const tr_expr_env *env, const tr_expr_param *params, uint32_t count, tr_error *err)
 {
     int r = check_given(env, params, count, err);

@@ -116,6 +116,9 @@ typedef struct tr_expr_param {
     bool given; /**< the parameter was there, be it empty */
 } tr_expr_param;
 int tr_expr_env_check(const tr_expr_env *env, const tr_expr_param *params, uint32_t count, tr_error *err);
+/** The first part of it alone, maps given without expressions: the service tells that before other faults. */
+int tr_expr_env_check_given(const tr_expr_env *env, const tr_expr_param *params, uint32_t count,
+                            tr_error *err);
 
 /** "Value provided in ExpressionAttributeNames unused in expressions: keys: {#x, #y}", and the same for
  * values. */

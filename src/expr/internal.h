@@ -146,7 +146,8 @@ typedef struct tr__parse {
     tr__lexer lexer;
     tr__raw *begun, **begun_end;
     tr__raw *ended, **ended_end;
-    bool redundant; /* parentheses directly in parentheses were seen */
+    bool redundant;        /* parentheses directly in parentheses were seen */
+    bool redundant_inside; /* the same in what the service's parser has not decided about, see parse.c */
     uint32_t operators;
     tr_error *err;
 } tr__parse;
@@ -160,6 +161,8 @@ int tr__parse_value(tr__parse *parse, tr__raw **ret_value);
 int tr__parse_condition(tr__parse *parse, tr__raw **ret_root);
 /** A right-hand side of SET. */
 int tr__parse_term(tr__parse *parse, tr__raw **ret_root);
+/** The syntax error of the current token, or that of redundant parentheses before it. Returns TR_EINVAL. */
+int tr__parse_syntax(const tr__parse *parse);
 /** The error of a prefix, "Invalid ConditionExpression: " and so on. */
 int tr__parse_fail(const tr__parse *parse, const char *format, ...) TR_PRINTF(2, 3);
 
@@ -185,18 +188,28 @@ uint32_t tr__java_hash(tr_view text);
  */
 typedef struct tr__trie {
     tr_path_part part;
-    uint32_t id;  /* counts nodes from 0 (the root) */
-    int32_t leaf; /* number of the path that ends here, -1 in between */
+    uint32_t id;      /* counts nodes from 0 (the root) */
+    int32_t leaf;     /* number of the path that ends here, -1 in between */
+    uint32_t made_by; /* number of the path for which the node was made */
     struct tr__trie *children, *next;
     struct tr__trie *last_child; /* hint for insertion */
 } tr__trie;
 
-/**
- * Inserts paths, the last first as the service does. `prefix` words the error of an overlap or conflict
- * ("Invalid UpdateExpression: "). ret_nodes: number of nodes with the root.
- */
-int tr__trie_build(tr_arena *arena, const tr_path *const *paths, uint32_t count, const char *prefix,
-                   tr__trie **ret_root, uint32_t *ret_nodes, tr_error *err);
+/** What is being built: paths are inserted by their number, the last first, as the service does. */
+typedef struct tr__trie_builder {
+    tr_arena *arena;
+    const tr_path *const *paths;
+    const char *prefix; /* of the error of an overlap or conflict: "Invalid UpdateExpression: " */
+    tr_error *err;
+    tr__trie *root;
+    uint32_t nodes; /* with the root */
+} tr__trie_builder;
+
+int tr__trie_begin(tr__trie_builder *builder);
+int tr__trie_insert(tr__trie_builder *builder, uint32_t number);
+/** The numbers of the paths in the order in which the service walks them; `leaves` has room for all. Their
+ * count. */
+uint32_t tr__trie_in_order(const tr__trie *node, uint32_t *leaves);
 /** What the paths leave of an item, packed in the arena. */
 int tr__trie_project(const tr__trie *root, uint32_t nodes, tr_item item, tr_arena *arena, tr_item *ret_item);
 

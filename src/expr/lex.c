@@ -183,6 +183,8 @@ int tr__lex_fail(const tr__lexer *lexer, tr_error *err)
     const char *end = lexer->text.ptr + lexer->text.len;
     tr__token behind = scan(lexer->at, end);
     const char *to = behind.kind == TR__TOK_EOF ? end : behind.text.ptr + behind.text.len;
+    if (lexer->token.kind == TR__TOK_UNKNOWN && lexer->token.text.len == 4)
+        to = lexer->at; /* two characters of UTF-16, the second of which is the token behind */
     tr_view token = lexer->token.kind == TR__TOK_EOF ? TR_VIEW("<EOF>") : lexer->token.text;
     return tr__expr_fail(err, "Invalid %s: Syntax error; token: \"%.*s\", near: \"%.*s\"",
                          tr_expr_kind_name(lexer->kind), TR_FMT(token), (int)(to - lexer->before),

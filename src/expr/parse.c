@@ -39,6 +39,12 @@ int tr__parse_init(tr__parse *parse, tr_expr_env *env, tr_expr_kind kind, tr_vie
     return tr__lex_init(&parse->lexer, kind, text, err);
 }
 
+int tr__parse_syntax(const tr__parse *parse)
+{
+    return parse->redundant ? tr__parse_fail(parse, "The expression has redundant parentheses;")
+                            : tr__lex_fail(&parse->lexer, parse->err);
+}
+
 static tr__raw *new_node(tr__parse *parse, tr__raw_kind kind)
 {
     tr__raw *node = tr_arena_calloc(parse->env->arena, 1, sizeof *node);
@@ -97,7 +103,7 @@ static int parse_name(tr__parse *parse, tr__raw *node, tr_path_part *parts)
         if (tr_expr_reserved(token.text))
             refuse(node, token.text, false);
     } else if (token.kind != TR__TOK_NAME && (first || token.kind != TR__TOK_VALUE)) {
-        return tr__lex_fail(&parse->lexer, parse->err);
+        return tr__parse_syntax(parse);
     }
     add_step(node, parts, (tr_path_part){.name = token.text});
     tr__lex_next(&parse->lexer);
@@ -109,12 +115,12 @@ static int parse_index(tr__parse *parse, tr__raw *node, tr_path_part *parts)
     tr__lexer *lexer = &parse->lexer;
     uint64_t index = 0;
     if (lexer->token.kind != TR__TOK_NUMBER)
-        return tr__lex_fail(lexer, parse->err);
+        return tr__parse_syntax(parse);
     if (tr_view_to_u64(lexer->token.text, INT32_MAX, &index) < 0)
         refuse(node, lexer->token.text, true);
     add_step(node, parts, (tr_path_part){.index = (uint32_t)index});
     tr__lex_next(lexer);
-    return tr__lex_take(lexer, TR__TOK_RBRACKET) ? 0 : tr__lex_fail(lexer, parse->err);
+    return tr__lex_take(lexer, TR__TOK_RBRACKET) ? 0 : tr__parse_syntax(parse);
 }
 
 int tr__parse_path(tr__parse *parse, tr__raw **ret_path)
@@ -149,7 +155,7 @@ int tr__parse_path(tr__parse *parse, tr__raw **ret_path)
 int tr__parse_value(tr__parse *parse, tr__raw **ret_value)
 {
     if (parse->lexer.token.kind != TR__TOK_VALUE)
-        return tr__lex_fail(&parse->lexer, parse->err);
+        return tr__parse_syntax(parse);
     tr__raw *node = new_node(parse, TR__RAW_VALUE);
     if (!node)
         return tr__expr_nomem(parse->err);
@@ -197,6 +203,8 @@ typedef struct builder {
     tr__raw *piece;
     piece_kind kind;
     bool grouped; /* the piece was in parentheses */
+    bool undecided;
+    frame *floor; /* what was open when the undecided began */
 } builder;
 
 static int push(builder *b, frame_kind kind, tr__raw *node)
@@ -228,7 +236,29 @@ static bool takes_whole(const builder *b)
 
 static int unexpected(const builder *b)
 {
-    return tr__lex_fail(&b->parse->lexer, b->parse->err);
+    return tr__parse_syntax(b->parse);
+}
+
+/*
+ * The service's parser looks ahead from where a condition or a right-hand side begins until it knows whether
+ * an operand and an operator follow, or a function alone. A syntax error up to there is told before redundant
+ * parentheses up to there; behind that, redundant parentheses are told as soon as they are closed.
+ */
+static void wonder(builder *b)
+{
+    if (b->undecided)
+        return;
+    b->undecided = true;
+    b->floor = b->top;
+    b->parse->redundant_inside = false;
+}
+
+static void decide(builder *b)
+{
+    if (!b->undecided)
+        return;
+    b->undecided = false;
+    b->parse->redundant |= b->parse->redundant_inside;
 }
 
 /* The top frame's node got its last operand, and is a piece itself. */
@@ -259,6 +289,8 @@ static int begin_piece(builder *b)
 {
     tr__parse *parse = b->parse;
     tr__lexer *lexer = &parse->lexer;
+    if (takes_whole(b) && lexer->token.kind != TR__TOK_NOT)
+        wonder(b);
     if (lexer->token.kind == TR__TOK_LPAREN) {
         tr__lex_next(lexer);
         int r = push(b, takes_whole(b) ? FRAME_GROUP : FRAME_OPERAND_GROUP, NULL);
@@ -266,6 +298,7 @@ static int begin_piece(builder *b)
     }
     if (lexer->token.kind == TR__TOK_NOT && takes_whole(b) && !b->term) {
         tr__raw *node = new_node(parse, TR__RAW_NOT);
+        decide(b);
         tr__lex_next(lexer);
         int r = node ? push(b, FRAME_NOT, node) : tr__expr_nomem(parse->err);
         return r < 0 ? r : 1;
@@ -296,7 +329,10 @@ static void close_group(builder *b)
 {
     tr__lex_next(&b->parse->lexer);
     (void)pop(b);
-    b->parse->redundant |= b->grouped;
+    if (b->undecided)
+        b->parse->redundant_inside |= b->grouped;
+    else
+        b->parse->redundant |= b->grouped;
     b->grouped = true;
 }
 
@@ -322,6 +358,7 @@ static int operator_behind(builder *b)
         return 0;
     if (b->piece->kind == TR__RAW_FUNC)
         b->piece->role = TR__ROLE_OPERAND;
+    decide(b);
     tr__lex_next(lexer);
     if (b->term) {
         r = open_with_piece(b, kind == TR__TOK_PLUS ? TR__RAW_PLUS : TR__RAW_MINUS, FRAME_RIGHT);
@@ -405,6 +442,7 @@ static int whole_behind(builder *b)
         return 0;
     }
     if (!b->term && (kind == TR__TOK_AND || kind == TR__TOK_OR)) {
+        decide(b);
         reduce(b, kind == TR__TOK_OR);
         tr__lex_next(lexer);
         int r = open_with_piece(b, kind == TR__TOK_AND ? TR__RAW_AND : TR__RAW_OR,
@@ -431,6 +469,8 @@ static int behind(builder *b)
     }
     if (b->kind == PIECE_OPERAND && !b->term)
         return unexpected(b); /* an operand is no condition */
+    if (b->top == b->floor)
+        decide(b);
     b->kind = PIECE_WHOLE;
     return whole_behind(b);
 }
@@ -448,6 +488,7 @@ static int build(builder *b, tr__raw **ret_root)
         if (r == 2)
             break;
     }
+    decide(b);
     *ret_root = b->piece;
     return 0;
 }

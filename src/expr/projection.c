@@ -2,6 +2,8 @@
 /* Projections: paths, and what they leave of an item. */
 #include "internal.h"
 
+#define PREFIX "Invalid ProjectionExpression: "
+
 struct tr_projection {
     tr__trie *root;
     uint32_t nodes;
@@ -10,22 +12,21 @@ struct tr_projection {
     tr__names names;
 };
 
-/* `paths` must live as long as the arena. */
-static int make(tr_arena *arena, const tr_path *const *paths, uint32_t count,
-                const tr_projection **ret_projection, tr_error *err)
+/* The builder holds all paths. `builder->paths` must live as long as the arena. */
+static int make(const tr__trie_builder *builder, uint32_t count, const tr_projection **ret_projection)
 {
-    tr_projection *p = tr_arena_calloc(arena, 1, sizeof *p);
+    tr_projection *p = tr_arena_calloc(builder->arena, 1, sizeof *p);
     if (!p)
-        return tr__expr_nomem(err);
-    p->paths = paths;
+        return tr__expr_nomem(builder->err);
+    p->root = builder->root;
+    p->nodes = builder->nodes;
+    p->paths = builder->paths;
     p->count = count;
-    int r = tr__trie_build(arena, paths, count, "Invalid ProjectionExpression: ", &p->root, &p->nodes, err);
-    for (uint32_t i = 0; r == 0 && i < count; i++)
-        if (tr__names_add(&p->names, arena, paths[i]->parts[0].name) < 0)
-            r = tr__expr_nomem(err);
-    if (r == 0)
-        *ret_projection = p;
-    return r;
+    for (uint32_t i = 0; i < count; i++)
+        if (tr__names_add(&p->names, builder->arena, p->paths[i]->parts[0].name) < 0)
+            return tr__expr_nomem(builder->err);
+    *ret_projection = p;
+    return 0;
 }
 
 int tr_projection_of(tr_arena *arena, const tr_path *paths, uint32_t count,
@@ -39,7 +40,11 @@ int tr_projection_of(tr_arena *arena, const tr_path *paths, uint32_t count,
         copies[i] = paths[i];
         list[i] = &copies[i];
     }
-    return make(arena, list, count, ret_projection, err);
+    tr__trie_builder b = {.arena = arena, .paths = list, .prefix = PREFIX, .err = err};
+    int r = tr__trie_begin(&b);
+    for (uint32_t i = count; r == 0 && i-- > 0;)
+        r = tr__trie_insert(&b, i);
+    return r < 0 ? r : make(&b, count, ret_projection);
 }
 
 static int parse_list(tr__parse *parse, uint32_t *ret_count)
@@ -53,7 +58,7 @@ static int parse_list(tr__parse *parse, uint32_t *ret_count)
         count++;
     } while (tr__lex_take(&parse->lexer, TR__TOK_COMMA));
     *ret_count = count;
-    return parse->lexer.token.kind == TR__TOK_EOF ? 0 : tr__lex_fail(&parse->lexer, parse->err);
+    return parse->lexer.token.kind == TR__TOK_EOF ? 0 : tr__parse_syntax(parse);
 }
 
 int tr_projection_parse(tr_expr_env *env, tr_view text, const tr_projection **ret_projection, tr_error *err)
@@ -74,12 +79,15 @@ int tr_projection_parse(tr_expr_env *env, tr_view text, const tr_projection **re
     uint32_t n = 0;
     for (tr__raw *node = parse.begun; node; node = node->next_begun)
         nodes[n++] = node;
-    while (n-- > 0) { /* the last first, as the service does */
-        if ((r = tr__check_node(&parse, nodes[n])) < 0)
-            return r;
+    tr__trie_builder b = {.arena = env->arena, .paths = paths, .prefix = PREFIX, .err = err};
+    r = tr__trie_begin(&b);
+    while (r == 0 && n-- > 0) { /* the last first, as the service does */
         paths[n] = &nodes[n]->operand.path;
+        r = tr__check_node(&parse, nodes[n]);
+        if (r == 0)
+            r = tr__trie_insert(&b, n);
     }
-    return make(env->arena, paths, count, ret_projection, err);
+    return r < 0 ? r : make(&b, count, ret_projection);
 }
 
 int tr_projection_apply(const tr_projection *projection, tr_item item, tr_arena *arena, tr_item *ret_item)

@@ -4,26 +4,26 @@
 
 /* ----------------------------------------------------------------------------------------------- making */
 
-/* `steps` must live as long as the arena. */
-static int make(tr_arena *arena, const tr_update_step *steps, uint32_t count, const tr_update **ret_update,
-                tr_error *err)
+#define PREFIX "Invalid UpdateExpression: "
+
+/* The builder holds the paths of all steps. `steps` must live as long as the arena. */
+static int make(const tr__trie_builder *builder, const tr_update_step *steps, uint32_t count,
+                const tr_update **ret_update)
 {
-    tr_update *u = tr_arena_calloc(arena, 1, sizeof *u);
-    const tr_path **paths = tr_arena_alloc(arena, count * sizeof *paths);
-    if (!u || !paths)
-        return tr__expr_nomem(err);
+    tr_update *u = tr_arena_calloc(builder->arena, 1, sizeof *u);
+    if (!u)
+        return tr__expr_nomem(builder->err);
     u->steps = steps;
     u->count = count;
+    u->root = builder->root;
+    u->nodes = builder->nodes;
     for (uint32_t i = 0; i < count; i++) {
-        paths[i] = &steps[i].path;
         u->creates |= steps[i].action == TR_UPDATE_SET || steps[i].action == TR_UPDATE_ADD;
-        if (tr__names_add(&u->names, arena, steps[i].path.parts[0].name) < 0)
-            return tr__expr_nomem(err);
+        if (tr__names_add(&u->names, builder->arena, steps[i].path.parts[0].name) < 0)
+            return tr__expr_nomem(builder->err);
     }
-    int r = tr__trie_build(arena, paths, count, "Invalid UpdateExpression: ", &u->root, &u->nodes, err);
-    if (r == 0)
-        *ret_update = u;
-    return r;
+    *ret_update = u;
+    return 0;
 }
 
 /* Stops at the limit. */
@@ -38,14 +38,20 @@ int tr_update_of(tr_arena *arena, const tr_update_step *steps, uint32_t count, c
                  tr_error *err)
 {
     tr_update_step *copy = tr_arena_alloc(arena, count * sizeof *copy);
-    if (!copy)
+    const tr_path **paths = tr_arena_alloc(arena, count * sizeof *paths);
+    if (!copy || !paths)
         return tr__expr_nomem(err);
     for (uint32_t i = 0; i < count; i++) {
         if (too_deep(steps[i].term, 1))
             return tr_fail(err, TR_ELIMIT, "the operands of an update are nested too deeply");
         copy[i] = steps[i];
+        paths[i] = &copy[i].path;
     }
-    return make(arena, copy, count, ret_update, err);
+    tr__trie_builder b = {.arena = arena, .paths = paths, .prefix = PREFIX, .err = err};
+    int r = tr__trie_begin(&b);
+    for (uint32_t i = count; r == 0 && i-- > 0;)
+        r = tr__trie_insert(&b, i);
+    return r < 0 ? r : make(&b, copy, count, ret_update);
 }
 
 /* ---------------------------------------------------------------------------------------------- parsing */
@@ -78,8 +84,7 @@ static int read_action(reader *r, tr_update_action what)
         return e;
     tr__raw **from = p->ended_end;
     if (what == TR_UPDATE_SET)
-        e = tr__lex_take(&p->lexer, TR__TOK_EQ) ? tr__parse_term(p, &a->value)
-                                                : tr__lex_fail(&p->lexer, p->err);
+        e = tr__lex_take(&p->lexer, TR__TOK_EQ) ? tr__parse_term(p, &a->value) : tr__parse_syntax(p);
     else if (what != TR_UPDATE_REMOVE)
         e = tr__parse_value(p, &a->value);
     if (e < 0)
@@ -100,7 +105,7 @@ static int read_section(reader *r)
     static const char *const names[] = {"SET", "REMOVE", "ADD", "DELETE"};
     tr__lexer *lexer = &r->parse.lexer;
     if (lexer->token.kind < TR__TOK_SET || lexer->token.kind > TR__TOK_DELETE)
-        return tr__lex_fail(lexer, r->parse.err);
+        return tr__parse_syntax(&r->parse);
     tr_update_action what = (tr_update_action)(lexer->token.kind - TR__TOK_SET);
     if (r->seen[what] && !r->repeated)
         r->repeated = names[what];
@@ -182,53 +187,59 @@ static int check_value(tr__parse *parse, const action *a)
 /* --------------------------------------------------------------------------------------------- together */
 
 /*
- * The service looks at names first, then at sections, at the paths that are changed (the last first), at
- * their overlaps, and at the right-hand sides (the last first) at the end.
+ * The service looks at names first, then at sections, at the paths that are changed and their overlaps (the
+ * last first), and at the right-hand sides (the last first) at the end.
  */
-static int check(reader *r)
+static int check_paths(reader *r, tr__trie_builder *b, const tr_path **paths)
+{
+    int e = tr__trie_begin(b);
+    uint32_t n = r->count;
+    for (action *a = r->last; e == 0 && a; a = a->before) {
+        paths[--n] = &a->path->operand.path;
+        e = tr__check_node(&r->parse, a->path);
+        if (e == 0)
+            e = tr__trie_insert(b, n);
+    }
+    return e;
+}
+
+static int check(reader *r, const tr_update **ret_update)
 {
     tr__parse *p = &r->parse;
+    tr_arena *arena = p->env->arena;
     int e = tr__check_names(p);
     if (e < 0)
         return e;
     if (r->repeated)
         return tr__parse_fail(p, "The \"%s\" section can only be used once in an update expression;",
                               r->repeated);
-    for (action *a = r->last; a; a = a->before)
-        if ((e = tr__check_node(p, a->path)) < 0)
+    tr_update_step *steps = tr_arena_calloc(arena, r->count, sizeof *steps);
+    const tr_path **paths = tr_arena_alloc(arena, r->count * sizeof *paths);
+    if (!steps || !paths)
+        return tr__expr_nomem(p->err);
+    tr__trie_builder b = {.arena = arena, .paths = paths, .prefix = PREFIX, .err = p->err};
+    if ((e = check_paths(r, &b, paths)) < 0)
+        return e;
+    uint32_t n = r->count;
+    for (action *a = r->last; a; a = a->before) {
+        if ((e = check_value(p, a)) < 0)
             return e;
-    return 0;
+        steps[--n] = (tr_update_step){
+            .action = a->what, .path = a->path->operand.path, .term = a->value ? a->value->made : NULL};
+    }
+    return make(&b, steps, r->count, ret_update);
 }
 
 int tr_update_parse(tr_expr_env *env, tr_view text, const tr_update **ret_update, tr_error *err)
 {
     reader r = {.first = NULL};
     int e = tr__parse_init(&r.parse, env, TR_EXPR_UPDATE, text, err);
-    if (e == 0) {
-        do
-            e = read_section(&r);
-        while (e == 0 && r.parse.lexer.token.kind != TR__TOK_EOF);
-    }
-    if (e == 0)
-        e = check(&r);
     if (e < 0)
         return e;
-    tr_update_step *steps = tr_arena_calloc(env->arena, r.count, sizeof *steps);
-    if (!steps)
-        return tr__expr_nomem(err);
-    uint32_t n = 0;
-    for (action *a = r.first; a; a = a->next)
-        steps[n++] = (tr_update_step){.action = a->what, .path = a->path->operand.path};
-    const tr_update *update;
-    if ((e = make(env->arena, steps, r.count, &update, err)) < 0)
-        return e;
-    for (action *a = r.last; a; a = a->before) {
-        if ((e = check_value(&r.parse, a)) < 0)
-            return e;
-        steps[--n].term = a->value ? a->value->made : NULL;
-    }
-    *ret_update = update;
-    return 0;
+    do
+        e = read_section(&r);
+    while (e == 0 && r.parse.lexer.token.kind != TR__TOK_EOF);
+    return e < 0 ? e : check(&r, ret_update);
 }
 
 /* ------------------------------------------------------------------------------------------------ asking */

@@ -211,13 +211,9 @@ static bool has_parent(const evaluator *e, const tr_path *path)
     return value.type == (path->parts[path->count - 1].name.ptr ? TR_M : TR_L);
 }
 
-/* `missing`: there is no item yet, where the service lets REMOVE and DELETE of anything pass. */
-static int take_step(evaluator *e, const tr_update_step *step, bool missing, change *ret_change)
+static int take_step(evaluator *e, const tr_update_step *step, change *ret_change)
 {
-    bool puts = step->action == TR_UPDATE_SET || step->action == TR_UPDATE_ADD;
     *ret_change = (change){.kind = CHANGE_NONE};
-    if (missing && !puts)
-        return 0;
     if (!has_parent(e, &step->path))
         return invalid_path(e);
     switch (step->action) {
@@ -384,20 +380,40 @@ static int merge(const tr_update *u, const change *changes, tr_item item, tr_are
     return 0;
 }
 
+/* Of several steps that fail, the service reports the one that comes first in its order. */
+static int report_fault(const tr_update *u, tr_item item, tr_arena *arena, int code, tr_error *err)
+{
+    uint32_t *order = code == TR_ENOMEM ? NULL : tr_arena_alloc(arena, u->count * sizeof *order);
+    if (!order)
+        return tr__expr_nomem(err);
+    evaluator e = {.item = item, .arena = arena, .err = err};
+    uint32_t count = tr__trie_in_order(u->root, order);
+    int r = 0;
+    for (uint32_t i = 0; i < count && r == 0; i++) {
+        change unused;
+        r = take_step(&e, &u->steps[order[i]], &unused);
+    }
+    return r < 0 ? r : too_large(err); /* all together made too much */
+}
+
 int tr_update_apply(const tr_update *update, tr_item old, tr_item key, tr_arena *arena, tr_item *ret_new,
                     tr_error *err)
 {
     bool missing = old.len == 0;
     static const char no_attributes[4];
     tr_item item = !missing ? old : key.len > 0 ? key : tr_view_of(no_attributes, sizeof no_attributes);
+    if (missing && !update->creates) { /* the service does not even look at the paths */
+        *ret_new = item;
+        return 0;
+    }
     change *changes = tr_arena_alloc(arena, update->count * sizeof *changes);
     if (!changes)
         return tr__expr_nomem(err);
-    evaluator e = {.item = item, .arena = arena, .err = err};
-    for (uint32_t i = update->count; i-- > 0;) { /* the last first, as the service does */
-        int r = take_step(&e, &update->steps[i], missing, &changes[i]);
+    evaluator e = {.item = item, .arena = arena};
+    for (uint32_t i = 0; i < update->count; i++) {
+        int r = take_step(&e, &update->steps[i], &changes[i]);
         if (r < 0)
-            return r;
+            return report_fault(update, item, arena, r, err);
     }
     return merge(update, changes, item, arena, ret_new, err);
 }
