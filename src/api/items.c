@@ -228,7 +228,13 @@ static int check_return_values(tr_call *c, const req *r)
     if (!r->return_values.ptr || tr_view_is(r->return_values, "NONE") ||
         tr_view_is(r->return_values, "ALL_OLD"))
         return 0;
-    return tr__invalid_request(c, "ReturnValues can only be ALL_OLD or NONE");
+    if (c->op->flags & TR_OP_ENVELOPE)
+        return tr__invalid_request(c, "ReturnValues can only be ALL_OLD or NONE");
+    return tr__invalid(
+        c,
+        "1 validation error detected: Value '%.*s' at 'returnValues' failed to satisfy constraint: "
+        "Member must satisfy enum value set: [ALL_OLD, NONE]",
+        TR_FMT(r->return_values));
 }
 
 static int condition_of(tr_call *c, req *r, const tr_condition **ret_condition)

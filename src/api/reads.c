@@ -8,6 +8,8 @@
 
 #define WERE_INVALID "One or more parameter values were invalid: "
 
+#define SEGMENTS_MAX 1000000
+
 typedef tr_read_request req;
 
 #define PAGE_MEMBERS                                                                                         \
@@ -37,8 +39,7 @@ static const tr_member scan_members[] = {
     PAGE_MEMBERS,
     TR_MEMBER(req, limit, "Limit", TR_K_INTEGER, .rules = TR_R_MIN, .min = 1),
     TR_MEMBER(req, segment, "Segment", TR_K_INTEGER, .rules = TR_R_MIN, .min = 0),
-    TR_MEMBER(req, segments, "TotalSegments", TR_K_INTEGER, .rules = TR_R_MIN | TR_R_MAX, .min = 1,
-              .max = 1000000),
+    TR_MEMBER(req, segments, "TotalSegments", TR_K_INTEGER, .rules = 0),
     TR_M_CONDITIONS(req, legacy_filter, "ScanFilter"),
 };
 const tr_shape tr__shape_scan = TR_SHAPE_ENV(req, "ScanInput", scan_members, env);
@@ -595,6 +596,12 @@ static int check_segments(tr_call *c, const req *r)
     if (!r->segment.given && r->segments.given)
         return tr__invalid(c, "The Segment parameter is required but was not present in the request when "
                               "parameter TotalSegments is present");
+    if (r->segments.given && (r->segments.value < 1 || r->segments.value > SEGMENTS_MAX))
+        return tr__invalid(
+            c,
+            "1 validation error detected: Value at 'totalSegments' failed to satisfy constraint: "
+            "Member must have value between 1 and %d",
+            SEGMENTS_MAX);
     if (r->segment.given && r->segment.value >= r->segments.value)
         return tr__invalid(
             c,

@@ -144,18 +144,44 @@ static int check_indexes(tr_call *c, const req *r, const tr_table *table)
             return e;
         if (u[i].drop && !tr__find_index(table, u[i].drop->name))
             return tr__fail(c, 400, TR_TYPE("ResourceNotFoundException"),
-                            "Requested resource not found: Index: %.*s not found", TR_FMT(u[i].drop->name));
+                            "Requested resource not found: Table: %.*s not found", TR_FMT(u[i].drop->name));
     }
     return 0;
 }
 
 /* What an attribute is already defined as stays: only its name counts in the request. */
-static tr_type defined_type(const tr_table *table, const tr_key_part *part)
+static bool defined_type(const tr_table *table, tr_key_part *part)
 {
-    for (unsigned i = 0; i < table->attribute_count; i++)
-        if (tr_view_eq(table->attributes[i].name, part->name))
-            return table->attributes[i].type;
-    return part->type;
+    for (unsigned i = 0; i < table->attribute_count; i++) {
+        if (!tr_view_eq(table->attributes[i].name, part->name))
+            continue;
+        part->type = table->attributes[i].type;
+        return true;
+    }
+    return false;
+}
+
+/* The index, and the definitions that it brings. */
+static int fill_new_index(tr_call *c, const req *r, const tr_table *table, const tr_index_spec *spec,
+                          tr_table_change *change)
+{
+    tr_index *index = tr_arena_calloc(c->arena, 1, sizeof *index);
+    tr_key_part *parts = tr_arena_calloc(c->arena, 2 * TR_KEY_PARTS_MAX, sizeof *parts);
+    if (!index || !parts)
+        return TR_ENOMEM;
+    int e = tr__index_of(c, spec, &r->attributes, false, index);
+    tr_key_schema *schema = &index->schema;
+    unsigned count = 0;
+    for (unsigned i = 0; i < schema->hash_count; i++)
+        if (!defined_type(table, &schema->hash[i]))
+            parts[count++] = schema->hash[i];
+    for (unsigned i = 0; i < schema->range_count; i++)
+        if (!defined_type(table, &schema->range[i]))
+            parts[count++] = schema->range[i];
+    change->create_index = index;
+    change->new_attributes = parts;
+    change->new_attribute_count = count;
+    return e;
 }
 
 static int fill_index(tr_call *c, const req *r, const tr_table *table, const tr_index_update *u,
@@ -168,21 +194,7 @@ static int fill_index(tr_call *c, const req *r, const tr_table *table, const tr_
         change->index_throughput =
             tr__throughput_of(u->update->throughput, u->update->on_demand, u->update->warm);
     } else {
-        tr_index *index = tr_arena_calloc(c->arena, 1, sizeof *index);
-        tr_key_part *parts;
-        if (!index || tr__attributes_of(c, &r->attributes, &parts))
-            return TR_ENOMEM;
-        int e = tr__index_of(c, u->create, &r->attributes, false, index);
-        for (unsigned i = 0; i < index->schema.hash_count; i++)
-            index->schema.hash[i].type = defined_type(table, &index->schema.hash[i]);
-        for (unsigned i = 0; i < index->schema.range_count; i++)
-            index->schema.range[i].type = defined_type(table, &index->schema.range[i]);
-        for (uint32_t i = 0; i < r->attributes.count; i++)
-            parts[i].type = defined_type(table, &parts[i]);
-        change->create_index = index;
-        change->new_attributes = parts;
-        change->new_attribute_count = r->attributes.count;
-        return e;
+        return fill_new_index(c, r, table, u->create, change);
     }
     return 0;
 }
@@ -265,13 +277,18 @@ int tr__op_update_table(tr_call *c, void *request)
         e = check_stream(c, r, table);
     if (e == 0)
         e = check_indexes(c, r, table);
-    if (e == 0)
-        e = carry_out(c, r, &table);
     if (e)
         return e;
+    const tr_throughput before = table->throughput;
+    e = carry_out(c, r, &table);
+    if (e)
+        return e;
+    /* the service shows the change as under way, with the throughput there was */
+    tr_table shown = *table;
+    shown.throughput = before;
     tr_json_begin_object(&c->w);
     tr_json_name(&c->w, "TableDescription");
-    tr__write_table(c, table, r->stream && table->status == TR_ACTIVE ? TR_UPDATING : table->status);
+    tr__write_table(c, &shown, table->status == TR_ACTIVE ? TR_UPDATING : table->status);
     tr_json_end_object(&c->w);
     return 0;
 }
