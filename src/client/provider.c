@@ -4,7 +4,7 @@
 #define RENEW_AHEAD_MS (5 * 60 * 1000)
 #define STILL_GOOD_MS  10000 /* what ends sooner is not used any more */
 #define RETRY_AFTER_MS 30000
-#define SURELY_NEW_MS  5000 /* credentials younger than this are not thrown away for new ones */
+#define SURELY_NEW_MS  1000 /* credentials younger than this are not thrown away for new ones */
 
 int tr__provider_init(tr__provider *provider, tr__loop *loop, tr__source *source, tr_logger logger,
                       tr_error *err)
