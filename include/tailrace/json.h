@@ -76,6 +76,13 @@ int tr_json_error_code(const tr_json_reader *reader);
  * TR_ELIMIT. */
 int tr_json_int(const tr_json_reader *reader, int64_t *ret_number);
 
+/**
+ * Looks a member up in a text that is an object: its value's raw text, a view into `json`. The arena is for
+ * names with escapes. TR_ENOTFOUND, TR_EPARSE. Reads from the beginning: for a member or two of an answer,
+ * not for whole decoders.
+ */
+int tr_json_member(tr_view json, const char *name, tr_arena *arena, tr_view *ret_raw);
+
 /* --------------------------------------------------------------------------------------------- writing */
 
 typedef struct tr_json_writer {

@@ -361,3 +361,19 @@ int tr_json_int(const tr_json_reader *r, int64_t *ret_number)
     *ret_number = negative ? (int64_t)(0 - x) : (int64_t)x;
     return 0;
 }
+
+int tr_json_member(tr_view json, const char *name, tr_arena *arena, tr_view *ret_raw)
+{
+    tr_json_reader r;
+    tr_json_init(&r, json, arena);
+    if (tr_json_next(&r) != TR_JSON_OBJECT)
+        return TR_EPARSE;
+    while (tr_json_next_key(&r)) {
+        bool found = tr_view_is(r.text, name);
+        tr_json_next(&r);
+        int e = found ? tr_json_raw(&r, ret_raw) : tr_json_skip(&r);
+        if (e || found)
+            return e;
+    }
+    return r.token == TR_JSON_OBJECT_END ? TR_ENOTFOUND : TR_EPARSE;
+}

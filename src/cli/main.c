@@ -2,9 +2,10 @@
 #include "cli/cli.h"
 
 /* A command is declared here and listed below, in the order in which the help shows them. */
+extern const tr_cli_command tr_cli_log;
 extern const tr_cli_command tr_cli_serve;
 
-const tr_cli_command *const tr_cli_commands[] = {&tr_cli_serve, NULL};
+const tr_cli_command *const tr_cli_commands[] = {&tr_cli_serve, &tr_cli_log, NULL};
 
 int main(int argc, char **argv)
 {

@@ -143,6 +143,23 @@ static void skips_and_gives_raw_text(void **state)
     tr_arena_done(&arena);
 }
 
+static void finds_members(void **state)
+{
+    (void)state;
+    tr_arena arena;
+    tr_arena_init(&arena, 1 << 16);
+    tr_view raw = {NULL, 0};
+    tr_view json = TR_VIEW("{\"a\":{\"b\":1},\"b\":[2, 3],\"c\":\"x\"}");
+    assert_int_equal(tr_json_member(json, "b", &arena, &raw), 0);
+    assert_view(raw, "[2, 3]");
+    assert_int_equal(tr_json_member(json, "c", &arena, &raw), 0);
+    assert_view(raw, "\"x\"");
+    assert_int_equal(tr_json_member(json, "d", &arena, &raw), TR_ENOTFOUND);
+    assert_int_equal(tr_json_member(TR_VIEW("[1]"), "d", &arena, &raw), TR_EPARSE);
+    assert_int_equal(tr_json_member(TR_VIEW("{\"a\":1"), "d", &arena, &raw), TR_EPARSE);
+    tr_arena_done(&arena);
+}
+
 static void integers_are_exact(void **state)
 {
     (void)state;
@@ -204,7 +221,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_values),       cmocka_unit_test(refuses_what_is_not_json),
         cmocka_unit_test(nesting_is_limited), cmocka_unit_test(skips_and_gives_raw_text),
-        cmocka_unit_test(integers_are_exact), cmocka_unit_test(writes_documents),
+        cmocka_unit_test(integers_are_exact), cmocka_unit_test(finds_members),
+        cmocka_unit_test(writes_documents),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

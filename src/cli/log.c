@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/where.h"
+
+#include <tailrace/log.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { OPT_TABLE = 0x100, OPT_TYPE, OPT_EXPECT, OPT_AFTER, OPT_REVERSE, OPT_LIMIT, OPT_USERS, OPT_SEED };
+
+#define PAYLOAD_MAX      ((size_t)4 << 20)
+#define FAKE_PATIENCE_MS 60000 /* a server that is restarted meanwhile is waited for */
+
+static const tr_cli_option options[] = {
+    {"table", OPT_TABLE, "TABLE", "the logs' table (" TR_LOG_TABLE ")"},
+    {"type", OPT_TYPE, "TYPE", "append: the event's type"},
+    {"expect", OPT_EXPECT, "N", "append: only if N is the newest version (0: no event yet)"},
+    {"after", OPT_AFTER, "N", "read: only versions after N (with --reverse: before N)"},
+    {"reverse", OPT_REVERSE, NULL, "read: newest first"},
+    {"limit", OPT_LIMIT, "N", "read: at most N events"},
+    {"users", OPT_USERS, "N", "fake: how many users, 4 events each (10)"},
+    {"seed", OPT_SEED, "N", "fake: which users; the same seed gives the same users (1)"},
+    TR_CLI_WHERE_OPTIONS,
+    {NULL, 0, NULL, NULL}};
+
+typedef struct log_command {
+    tr_cli *cli;
+    tr_cli_where where;
+    tr_cli_place place;
+    const char *table, *type;
+    uint64_t expect, after, limit, users, seed;
+    bool reverse;
+    int64_t told_ms;
+} log_command;
+
+static int init(log_command *c, tr_error *err)
+{
+    int e = tr_log_create_table(c->place.client, c->table, err);
+    if (!e)
+        tr_cli_message(TR_LOG_INFO, "table %s is ready", c->table ? c->table : TR_LOG_TABLE);
+    return e;
+}
+
+/* The payload from the standard input, as plain JSON. */
+static int read_payload(tr_arena *arena, tr_buf *packed, tr_error *err)
+{
+    tr_buf text;
+    char part[65536];
+    tr_buf_init(&text, PAYLOAD_MAX);
+    for (size_t n; (n = fread(part, 1, sizeof part, stdin)) > 0;)
+        tr_buf_put(&text, part, n);
+    int e = tr_buf_status(&text);
+    if (e || ferror(stdin)) {
+        tr_buf_done(&text);
+        return tr_fail(err, e ? e : TR_EIO, "reading the payload from the standard input: %s",
+                       tr_strerror(e));
+    }
+    tr_json_reader reader;
+    tr_item_error problem;
+    tr_view json = tr_arena_copy(arena, tr_buf_view(&text));
+    tr_buf_done(&text);
+    tr_json_init(&reader, json, arena);
+    if (!json.ptr)
+        return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
+    if (tr_json_next(&reader) != TR_JSON_OBJECT ||
+        tr_item_read_plain(&reader, TR_PLAIN_EXACT, packed, &problem) ||
+        tr_json_next(&reader) != TR_JSON_DONE)
+        return tr_fail(
+            err, TR_EPARSE,
+            "the payload on the standard input must be one JSON object, such as {\"name\":\"Ada\"}%s%s",
+            tr_json_error(&reader) ? ": " : "", tr_json_error(&reader) ? tr_json_error(&reader) : "");
+    return 0;
+}
+
+static int append(log_command *c, tr_error *err)
+{
+    tr_arena arena;
+    tr_buf packed;
+    tr_arena_init(&arena, 4 * PAYLOAD_MAX);
+    tr_buf_init(&packed, 4 * PAYLOAD_MAX);
+    int e = read_payload(&arena, &packed, err);
+    uint64_t version;
+    if (!e) {
+        tr_log_append in = {.table = c->table,
+                            .log = tr_view_str(c->cli->argv[1]),
+                            .id = tr_view_str(c->cli->argv[2]),
+                            .type = tr_view_str(c->type),
+                            .payload = tr_buf_view(&packed),
+                            .expect = c->expect};
+        e = tr_log_append_wait(c->place.client, &in, &version, err);
+    }
+    if (!e)
+        (void)printf("{\"version\":%" PRIu64 "}\n", version);
+    tr_buf_done(&packed);
+    tr_arena_done(&arena);
+    return e;
+}
+
+static int print_event(void *ctx, const tr_log_event *event)
+{
+    (void)ctx;
+    tr_buf out;
+    tr_json_writer w;
+    tr_buf_init(&out, 16 * PAYLOAD_MAX);
+    tr_json_write_init(&w, &out);
+    tr_log_event_write(&w, event);
+    tr_buf_putc(&out, '\n');
+    int e = tr_buf_status(&out);
+    if (!e && fwrite(out.ptr, 1, out.len, stdout) != out.len)
+        e = TR_EIO;
+    tr_buf_done(&out);
+    return e;
+}
+
+static int read_log(log_command *c, tr_error *err)
+{
+    tr_log_range range = {.table = c->table,
+                          .log = tr_view_str(c->cli->argv[1]),
+                          .id = tr_view_str(c->cli->argv[2]),
+                          .after = c->after,
+                          .reverse = c->reverse,
+                          .limit = c->limit};
+    return tr_log_read(c->place.client, &range, print_event, NULL, err);
+}
+
+static void on_fake_progress(void *ctx, uint64_t events, uint64_t total)
+{
+    log_command *c = ctx;
+    int64_t now = tr_clock_mono_ms();
+    if (!isatty(STDERR_FILENO) || now - c->told_ms < 100)
+        return;
+    c->told_ms = now;
+    (void)fprintf(stderr, "\r\033[K%" PRIu64 " of %" PRIu64 " events", events, total);
+}
+
+static int fake(log_command *c, tr_error *err)
+{
+    tr_log_fake f = {.table = c->table,
+                     .users = c->users,
+                     .seed = c->seed,
+                     .patience_ms = FAKE_PATIENCE_MS,
+                     .progress = on_fake_progress,
+                     .ctx = c};
+    uint64_t events;
+    int64_t began = tr_clock_mono_ms();
+    int e = tr_log_fake_write(c->place.client, &f, &events, err);
+    if (isatty(STDERR_FILENO))
+        (void)fputs("\r\033[K", stderr);
+    if (!e) {
+        int64_t ms = tr_clock_mono_ms() - began;
+        tr_cli_message(TR_LOG_INFO, "%" PRIu64 " events of %" PRIu64 " users written in %.1f s (%.0f/s)",
+                       events, c->users, (double)ms / 1000, (double)events * 1000 / (double)(ms ? ms : 1));
+    }
+    return e;
+}
+
+static const struct {
+    const char *name;
+    int arguments; /* the name included */
+    const char *usage;
+    int (*run)(log_command *c, tr_error *err);
+} verbs[] = {{"init", 1, "log init", init},
+             {"append", 3, "log append LOG ID --type TYPE, with the payload on the standard input", append},
+             {"read", 3, "log read LOG ID", read_log},
+             {"fake", 1, "log fake --users N", fake}};
+
+static int parse(tr_cli *cli, log_command *c)
+{
+    int option, e = 0;
+    while (!e && (option = tr_cli_next(cli)) > 0) {
+        if (tr_cli_where_take(&c->where, option, cli))
+            continue;
+        switch (option) {
+        case OPT_TABLE:
+            c->table = cli->value;
+            break;
+        case OPT_TYPE:
+            c->type = cli->value;
+            break;
+        case OPT_EXPECT:
+            e = tr_cli_number(cli, "--expect", 0, INT64_MAX - 1, &c->expect);
+            break;
+        case OPT_AFTER:
+            e = tr_cli_number(cli, "--after", 0, INT64_MAX, &c->after);
+            break;
+        case OPT_REVERSE:
+            c->reverse = true;
+            break;
+        case OPT_LIMIT:
+            e = tr_cli_number(cli, "--limit", 1, INT64_MAX, &c->limit);
+            break;
+        case OPT_USERS:
+            e = tr_cli_number(cli, "--users", 1, 1000000000, &c->users);
+            break;
+        default:
+            e = tr_cli_number(cli, "--seed", 0, INT64_MAX, &c->seed);
+        }
+    }
+    return e ? e : option < 0 ? (cli->exit_code ? cli->exit_code : -1) : 0;
+}
+
+static int run(tr_cli *cli)
+{
+    log_command c = {.cli = cli, .expect = TR_LOG_ANY_VERSION, .users = 10, .seed = 1};
+    int usage = parse(cli, &c);
+    if (usage)
+        return usage < 0 ? TR_EXIT_OK : usage;
+    size_t v = 0;
+    while (v < TR_COUNT(verbs) && (cli->argc < 1 || strcmp(cli->argv[0], verbs[v].name) != 0))
+        v++;
+    if (v == TR_COUNT(verbs))
+        return tr_cli_usage(cli, "init, append, read or fake is needed");
+    if (cli->argc != verbs[v].arguments)
+        return tr_cli_usage(cli, "usage: tailrace %s", verbs[v].usage);
+    if (verbs[v].run == append && !c.type)
+        return tr_cli_usage(cli, "append needs --type TYPE");
+    tr_error err = {0};
+    int e = tr_cli_catch_signals(&err);
+    if (!e)
+        e = tr_cli_connect(&c.where, &c.place, &err);
+    if (!e)
+        e = verbs[v].run(&c, &err);
+    tr_cli_disconnect(&c.place);
+    return e ? tr_cli_fail(&err) : TR_EXIT_OK;
+}
+
+const tr_cli_command tr_cli_log = {
+    .name = "log",
+    .summary = "Append-only logs in a table: create the table, append, read, make up users.",
+    .arguments = "init | append LOG ID | read LOG ID | fake",
+    .text = "append takes the payload as a JSON object on the standard input.",
+    .options = options,
+    .run = run};

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/where.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* The opener of a directory locks it before it listens on the socket: how long a second one waits for that.
+ */
+#define SOCKET_WAIT_MS 3000
+
+bool tr_cli_where_take(tr_cli_where *where, int option, const tr_cli *cli)
+{
+    switch (option) {
+    case TR_CLI_ENDPOINT:
+        where->endpoint = cli->value;
+        return true;
+    case TR_CLI_DATA:
+        where->data = cli->value;
+        return true;
+    case TR_CLI_REGION:
+        where->region = cli->value;
+        return true;
+    case TR_CLI_PROFILE:
+        where->profile = cli->value;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static int new_client(const tr_cli_where *where, const char *endpoint, tr_transport *transport,
+                      tr_client **ret, tr_error *err)
+{
+    tr_client_options options = {.endpoint = endpoint,
+                                 .transport = transport,
+                                 .region = where->region,
+                                 .profile = where->profile,
+                                 .logger = tr_cli_logger()};
+    return tr_client_new(&options, ret, err);
+}
+
+static int socket_endpoint(const char *dir, char *out, size_t size, tr_error *err)
+{
+    int n = snprintf(out, size, "unix:%s/tailrace.sock", dir);
+    return n > 0 && (size_t)n < size ? 0 : tr_fail(err, TR_EINVAL, "the path of '%s' is too long", dir);
+}
+
+static int local_client(const tr_cli_where *where, tr_server *server, tr_client **ret, tr_error *err)
+{
+    tr_transport *transport;
+    int e = tr_server_transport(server, &transport, err);
+    if (e)
+        return e;
+    e = new_client(where, NULL, transport, ret, err);
+    if (e)
+        transport->free(transport);
+    return e;
+}
+
+/* Another process has the directory: through its socket, once it is there. */
+static int join_opener(const tr_cli_where *where, tr_client **ret, tr_error *err)
+{
+    char endpoint[4096];
+    int e = socket_endpoint(where->data, endpoint, sizeof endpoint, err);
+    if (e)
+        return e;
+    int64_t give_up = tr_clock_mono_ms() + SOCKET_WAIT_MS;
+    while (access(endpoint + strlen("unix:"), R_OK | W_OK) != 0 && tr_clock_mono_ms() < give_up)
+        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    if (access(endpoint + strlen("unix:"), R_OK | W_OK) != 0)
+        return tr_fail(err, TR_EBUSY, "%s is in use by another process, which has no socket there (%s)",
+                       where->data, endpoint + strlen("unix:"));
+    return new_client(where, endpoint, NULL, ret, err);
+}
+
+static int open_data(const tr_cli_where *where, tr_cli_place *ret, tr_error *err)
+{
+    tr_cli_place place = {0};
+    tr_server_options options = {
+        .data_dir = where->data, .socket = true, .region = where->region, .logger = tr_cli_logger()};
+    int e = tr_server_new(&options, &place.server, err);
+    if (e == TR_EBUSY)
+        e = join_opener(where, &place.client, err);
+    else if (!e)
+        e = local_client(where, place.server, &place.client, err);
+    if (e)
+        tr_server_free(place.server);
+    else
+        *ret = place;
+    return e;
+}
+
+int tr_cli_connect(const tr_cli_where *where, tr_cli_place *ret_place, tr_error *err)
+{
+    if (where->data && where->endpoint)
+        return tr_fail(err, TR_EINVAL, "give either --endpoint or --data, not both");
+    if (where->data)
+        return open_data(where, ret_place, err);
+    tr_client *client;
+    int e = new_client(where, where->endpoint, NULL, &client, err);
+    if (!e)
+        *ret_place = (tr_cli_place){.client = client};
+    else if (!where->endpoint && err && (e == TR_EAUTH || e == TR_EINVAL)) {
+        tr_error found = *err;
+        (void)tr_fail(err, e,
+                      "no DynamoDB to talk to: give --endpoint URL for a server, --data DIR for the embedded "
+                      "engine, or "
+                      "set up AWS credentials and a region as for the AWS CLI (%.1500s)",
+                      found.message);
+    }
+    return e;
+}
+
+int tr_cli_another_client(const tr_cli_where *where, const tr_cli_place *place, tr_client **ret_client,
+                          tr_error *err)
+{
+    if (place->server)
+        return local_client(where, place->server, ret_client, err);
+    if (where->data)
+        return join_opener(where, ret_client, err);
+    return new_client(where, where->endpoint, NULL, ret_client, err);
+}
+
+void tr_cli_disconnect(tr_cli_place *place)
+{
+    tr_client_free(place->client);
+    tr_server_free(place->server);
+    *place = (tr_cli_place){0};
+}
+
+/* -------------------------------------------------------------------------------------------- signals */
+
+static atomic_bool stopped;
+static pthread_mutex_t stop_lock = PTHREAD_MUTEX_INITIALIZER;
+static void (*stop_fn)(void *);
+static void *stop_ctx;
+
+static void stop_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGTERM);
+}
+
+static void *wait_for_signals(void *arg)
+{
+    (void)arg;
+    sigset_t set;
+    int number;
+    stop_signals(&set);
+    if (sigwait(&set, &number) == 0) {
+        pthread_mutex_lock(&stop_lock);
+        if (!stop_fn)
+            _exit(TR_EXIT_INTERRUPTED);
+        atomic_store(&stopped, true);
+        stop_fn(stop_ctx);
+        pthread_mutex_unlock(&stop_lock);
+    }
+    if (sigwait(&set, &number) == 0)
+        _exit(TR_EXIT_INTERRUPTED);
+    return NULL;
+}
+
+int tr_cli_catch_signals(tr_error *err)
+{
+    sigset_t set;
+    pthread_t thread;
+    stop_signals(&set);
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) || pthread_create(&thread, NULL, wait_for_signals, NULL))
+        return tr_fail(err, TR_EIO, "cannot start a thread for signals");
+    (void)pthread_detach(thread);
+    return 0;
+}
+
+void tr_cli_on_stop(void (*fn)(void *ctx), void *ctx)
+{
+    pthread_mutex_lock(&stop_lock);
+    stop_fn = fn;
+    stop_ctx = ctx;
+    pthread_mutex_unlock(&stop_lock);
+}
+
+bool tr_cli_stopped(void)
+{
+    return atomic_load(&stopped);
+}
