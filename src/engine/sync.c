@@ -101,6 +101,8 @@ int tr__sync_start(tr_engine *engine, tr_error *err)
     pthread_cond_init(&s->finished, NULL);
     s->started = pthread_create(&s->thread, NULL, sync_main, engine) == 0;
     if (s->started)
+        (void)pthread_setname_np(s->thread, "tailrace-sync");
+    if (s->started)
         return 0;
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->work);
