@@ -142,6 +142,7 @@ int tr__engine_write_out(tr_engine *engine, tr_error *err)
         return tr__engine_broken(engine, rc);
     engine->sequence_stored = engine->sequence;
     engine->dirty = true;
+    tr__slice_cut(engine);
     return 0;
 }
 

@@ -145,9 +145,10 @@ struct tr_engine {
     /* changes */
     tr__slice *slices; /* oldest first; never empty once a change was made */
     size_t slice_count, slice_cap;
-    uint64_t slice_records; /* in the newest */
-    int64_t looked_ms;      /* when shards' load was last looked at */
-    tr__stream no_stream;   /* what listeners of a stream that is gone listen to */
+    uint64_t slice_bytes; /* in the newest */
+    bool slice_over;      /* the next record begins another */
+    int64_t looked_ms;    /* when shards' load was last looked at */
+    tr__stream no_stream; /* what listeners of a stream that is gone listen to */
 
     /* spaces whose files are to be dropped when no snapshot sees them any more */
     struct tr__gone {
@@ -332,6 +333,8 @@ void tr__record_key(uint32_t slice, uint32_t stream, uint32_t shard, uint64_t se
 int tr__record_decode(const tr_stream *stream, tr_view key, tr_view value, tr_buf *keys, tr_change *change);
 int tr__slice_append(tr_engine *engine, tr__slice slice);
 int tr__slice_begin(tr_engine *engine, int64_t now_ms);
+/** After a batch was written: ends the slice if it is large. */
+void tr__slice_cut(tr_engine *engine);
 int64_t tr__slice_length_ms(const tr_engine *engine);
 
 /* cursor.c */

@@ -10,10 +10,11 @@
  * flags  bits 0-1 kind, 2 expired, 3 keys stored, 4 new image, 5 old image
  *
  * Slices follow each other in time and in sequence: what is written together lies together, whatever stream
- * and shard it belongs to, so that compaction moves files rather than merging them, and retention drops whole
- * slices. A slice ends after SLICE_RECORDS records or a 24th of the retention time, whichever comes first.
+ * and shard it belongs to. When a slice has grown to an eighth of the memory ceiling, the write buffer is cut
+ * behind it, so that files and slices end together, and compaction moves files without reading them. A slice
+ * ends also after a 24th of the retention time, for retention drops whole slices.
  */
-#define SLICE_RECORDS  16384
+#define SLICE_SHARE    8
 #define SLICE_MIN_MS   1000
 #define SLICES_PER_DAY 24
 
@@ -54,17 +55,30 @@ int tr__slice_begin(tr_engine *engine, int64_t now_ms)
     int rc = tr__slice_append(engine, slice);
     if (rc)
         return rc;
-    engine->slice_records = 0;
+    engine->slice_bytes = 0;
+    engine->slice_over = false;
     tr__store_slice(engine, &slice);
     return 0;
 }
 
-/* The slice for the next record. After a restart the newest goes on, at most twice as long as usual. */
+void tr__slice_cut(tr_engine *engine)
+{
+    if (engine->slice_bytes < tr_kv_memory_limit(engine->kv) / SLICE_SHARE)
+        return;
+    engine->slice_bytes = 0;
+    tr_error err;
+    /* Without the cut, files overlap and are merged some day: dearer, not wrong. */
+    if (tr_kv_cut(engine->kv, TR_KV_CHANGES, &err) == 0)
+        engine->slice_over = true;
+    else
+        tr_log(&engine->options.logger, TR_LOG_WARN, "%s", err.message);
+}
+
+/* The slice for the next record. After a restart the newest goes on, at most twice as large as usual. */
 static int current_slice(tr_engine *engine, int64_t now_ms, uint32_t *ret_number)
 {
     const tr__slice *newest = engine->slice_count ? &engine->slices[engine->slice_count - 1] : NULL;
-    if (!newest || engine->slice_records >= SLICE_RECORDS ||
-        now_ms - newest->start_ms >= tr__slice_length_ms(engine)) {
+    if (!newest || engine->slice_over || now_ms - newest->start_ms >= tr__slice_length_ms(engine)) {
         int rc = tr__slice_begin(engine, now_ms);
         if (rc)
             return rc;
@@ -150,10 +164,11 @@ int tr__record_stage(tr_engine *engine, tr__stream *stream, const tr__change *ch
     parts[0] = tr_view_of(head, head_len);
     size_t at = tr__stream_shard_of(stream, change->hash);
     uint64_t sequence = ++engine->sequence;
-    engine->slice_records++;
     tr__record_key(slice, stream->pub.number, stream->pub.shards[at].number, sequence, key);
     tr_view key_part = tr_view_of(key, sizeof key);
     tr_kv_batch_putv(engine->batch, TR_KV_CHANGES, &key_part, 1, parts, TR_COUNT(parts));
+    for (size_t i = 0; i < TR_COUNT(parts); i++)
+        engine->slice_bytes += parts[i].len;
     stream->last_sequence = sequence;
     if (!stream->unannounced)
         stream->unannounced = sequence;

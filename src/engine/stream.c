@@ -7,9 +7,6 @@
 #include <stdlib.h>
 
 #define STREAM_ARENA_LIMIT ((size_t)TR__VALUE_LIMIT * 2)
-/* Shards that a stream lists at once: an hour of rollover every second. Splitting and rollover wait beyond.
- */
-#define SHARDS_MAX 16384
 
 void tr__stream_free(tr__stream *stream)
 {

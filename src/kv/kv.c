@@ -84,6 +84,7 @@ int tr_kv_open(const tr_kv_options *options, tr_kv **ret_kv, tr_error *err)
         return tr_fail(err, TR_ENOMEM, "out of memory");
     kv->logger = options->logger;
     kv->lock_fd = -1;
+    kv->memory_bytes = memory_bytes;
     int rc = 0;
     if (options->dir) {
         kv->env = rocksdb_create_default_env();
@@ -98,6 +99,8 @@ int tr_kv_open(const tr_kv_options *options, tr_kv **ret_kv, tr_error *err)
         kv->cache = rocksdb_cache_create_lru(memory_bytes / 2);
         kv->read_options = rocksdb_readoptions_create();
         kv->write_options = rocksdb_writeoptions_create();
+        kv->flush_options = rocksdb_flushoptions_create();
+        rocksdb_flushoptions_set_wait(kv->flush_options, 0);
         rocksdb_writeoptions_disable_WAL(kv->write_options, !options->dir);
         rc = mend_and_open(kv, memory_bytes, err);
     }
@@ -123,6 +126,8 @@ void tr_kv_close(tr_kv *kv)
         rocksdb_writeoptions_destroy(kv->write_options);
     if (kv->read_options)
         rocksdb_readoptions_destroy(kv->read_options);
+    if (kv->flush_options)
+        rocksdb_flushoptions_destroy(kv->flush_options);
     if (kv->cache)
         rocksdb_cache_destroy(kv->cache);
     if (kv->env)
@@ -150,6 +155,18 @@ int tr_kv_sync(tr_kv *kv, tr_error *err)
         return tr__kv_fail(error, "cannot sync the log", err);
     atomic_store_explicit(&kv->durable, covered, memory_order_relaxed);
     return 0;
+}
+
+int tr_kv_cut(tr_kv *kv, tr_kv_family family, tr_error *err)
+{
+    char *error = NULL;
+    rocksdb_flush_cf(kv->db, kv->flush_options, kv->families[family], &error);
+    return error ? tr__kv_fail(error, "cannot cut a file", err) : 0;
+}
+
+size_t tr_kv_memory_limit(const tr_kv *kv)
+{
+    return kv->memory_bytes;
 }
 
 int tr_kv_drop_files(tr_kv *kv, tr_kv_family family, tr_view from, tr_view to, tr_error *err)

@@ -69,6 +69,13 @@ int tr_kv_write(tr_kv *kv, tr_kv_batch *batch, tr_error *err);
 int tr_kv_sync(tr_kv *kv, tr_error *err);
 bool tr_kv_in_memory(const tr_kv *kv);
 /**
+ * Has the family's write buffer written to a file of its own, in the background. What comes later goes to
+ * another file, so a caller whose keys ascend keeps files apart, which then never have to be merged.
+ */
+int tr_kv_cut(tr_kv *kv, tr_kv_family family, tr_error *err);
+/** The ceiling that was asked for, or its default. */
+size_t tr_kv_memory_limit(const tr_kv *kv);
+/**
  * Drops the files that hold nothing but keys from <= key < to, at once and for all snapshots. Keys of the
  * range in other files stay: a batch with tr_kv_batch_delete_range takes them. For what nobody reads any
  * more.

@@ -15,6 +15,8 @@ struct tr_kv {
     char *path;  /* of the RocksDB directory */
     int lock_fd; /* -1 in memory */
     tr_logger logger;
+    size_t memory_bytes;
+    rocksdb_flushoptions_t *flush_options; /* in the background */
     rocksdb_env_t *env;
     rocksdb_cache_t *cache;
     rocksdb_t *db;
