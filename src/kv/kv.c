@@ -60,6 +60,53 @@ static int mend_and_open(tr_kv *kv, size_t memory_bytes, tr_error *err)
     return !mended && torn ? open_db(kv, memory_bytes, err) : rc;
 }
 
+/*
+ * Files that lie side by side are moved down from level to level without being read. But RocksDB rewrites a
+ * file once it is the lowest of its range, when the snapshots older than it are gone, only to set its
+ * sequence numbers to zero; with a snapshot per flush that would be every file of the changes, right away. So
+ * a file with the least and the greatest key of all lies below them.
+ */
+static void put_bounds(rocksdb_sstfilewriter_t *writer, const char *path, char **error)
+{
+    static const char greatest[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+    rocksdb_sstfilewriter_open(writer, path, error);
+    if (!*error)
+        rocksdb_sstfilewriter_put(writer, "", 1, "", 0, error);
+    if (!*error)
+        rocksdb_sstfilewriter_put(writer, greatest, 16, "", 0, error);
+    if (!*error)
+        rocksdb_sstfilewriter_finish(writer, error);
+}
+
+static int lay_ground(tr_kv *kv, tr_error *err)
+{
+    char *levels =
+        rocksdb_property_value_cf(kv->db, kv->families[TR_KV_CHANGES], "rocksdb.num-files-at-level6");
+    bool there = levels && strcmp(levels, "0") != 0;
+    rocksdb_free(levels);
+    size_t size = strlen(kv->path) + sizeof "/ground.new";
+    char *path = there ? NULL : tr_malloc(size), *error = NULL;
+    if (!path)
+        return there ? 0 : tr_fail(err, TR_ENOMEM, "out of memory");
+    (void)snprintf(path, size, "%s/ground.new", kv->path);
+    rocksdb_options_t *options =
+        tr__kv_family_options(kv->env, TR_KV_CHANGES, kv->cache, MIN_MEMORY_BYTES, !kv->dir);
+    rocksdb_envoptions_t *env_options = rocksdb_envoptions_create();
+    rocksdb_sstfilewriter_t *writer = rocksdb_sstfilewriter_create(env_options, options);
+    put_bounds(writer, path, &error);
+    rocksdb_sstfilewriter_destroy(writer);
+    rocksdb_ingestexternalfileoptions_t *how = rocksdb_ingestexternalfileoptions_create();
+    rocksdb_ingestexternalfileoptions_set_move_files(how, 1);
+    if (!error)
+        rocksdb_ingest_external_file_cf(kv->db, kv->families[TR_KV_CHANGES], (const char *const *)&path, 1,
+                                        how, &error);
+    rocksdb_ingestexternalfileoptions_destroy(how);
+    rocksdb_envoptions_destroy(env_options);
+    rocksdb_options_destroy(options);
+    tr_free(path);
+    return error ? tr__kv_fail(error, "cannot lay the ground for changes", err) : 0;
+}
+
 static int open_dir(tr_kv *kv, const char *dir, tr_error *err)
 {
     kv->dir = tr_strdup(dir);
@@ -104,6 +151,8 @@ int tr_kv_open(const tr_kv_options *options, tr_kv **ret_kv, tr_error *err)
         rocksdb_writeoptions_disable_WAL(kv->write_options, !options->dir);
         rc = mend_and_open(kv, memory_bytes, err);
     }
+    if (!rc)
+        rc = lay_ground(kv, err);
     if (!rc)
         atomic_store(&kv->durable, rocksdb_get_latest_sequence_number(kv->db));
     if (rc) {

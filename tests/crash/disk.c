@@ -110,7 +110,7 @@ int unlink(const char *path)
 {
     REAL(unlink);
     struct stat st;
-    if (stat(path, &st) == 0) { /* the inode may come again */
+    if (stat(path, &st) == 0 && st.st_nlink == 1) { /* the inode may come again */
         size_t place;
         pthread_mutex_lock(&lock);
         synced_of(&st, &place);
