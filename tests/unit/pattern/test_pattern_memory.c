@@ -75,8 +75,8 @@ static int run(unsigned *ret_matched, bool *ret_failed)
 static void every_allocation_may_fail(void **state)
 {
     (void)state;
-    unsigned expected, matched;
-    bool failed;
+    unsigned expected = 0, matched = 0;
+    bool failed = false;
     allowed = -1;
     assert_int_equal(run(&expected, &failed), 0);
     assert_int_equal(live, 0);
