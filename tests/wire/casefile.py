@@ -5,7 +5,8 @@ import re
 
 
 class Step:
-    """kind: op (an operation with a JSON body), http (any request), bytes (sent as written), cut, wait."""
+    """kind: op (an operation with a JSON body), http (any request), bytes (sent as written),
+    more (nothing: reads the next answer), records (everything in a stream), cut, wait."""
 
     def __init__(self, kind, argument, line):
         self.kind, self.argument, self.line = kind, argument, line
@@ -33,7 +34,7 @@ class Case:
 class WireFile:
     def __init__(self, path):
         self.path = path
-        self.setup, self.cases = None, []
+        self.setup, self.cases, self.flags = None, [], {}
 
 
 class FormatError(Exception):
@@ -44,11 +45,14 @@ HEADER = re.compile(r"^[a-z0-9-]+: ?")
 
 
 def flags_of(text):
-    """"! local: why" in a line -> {"local": "why"}; several kinds are joined by commas."""
-    kinds, _, why = text.partition(":")
-    if not why.strip():
-        raise FormatError("a deviation needs its reason: ! local: why")
-    return {kind.strip(): why.strip() for kind in kinds.split(",")}
+    """"local: why ! dynoxide: why" -> {"local": "why", "dynoxide": "why"}"""
+    flags = {}
+    for part in text.split(" ! "):
+        kind, _, why = part.partition(":")
+        if not why.strip():
+            raise FormatError("a deviation needs its reason: ! local: why")
+        flags[kind.strip()] = why.strip()
+    return flags
 
 
 def parse(path):
@@ -63,6 +67,8 @@ def parse(path):
                     wire.setup = case
                 else:
                     wire.cases.append(case)
+            elif line.startswith("! ") and case is None:
+                wire.flags.update(flags_of(line[2:]))
             elif line.startswith("#") or case is None:
                 if line.strip() and not line.startswith("#"):
                     raise FormatError("text before the first case")
@@ -72,7 +78,7 @@ def parse(path):
                 case.only = line[5:].split()
             elif line.startswith("> "):
                 kind, _, argument = line[2:].partition(" ")
-                if kind not in ("http", "bytes", "cut", "wait"):
+                if kind not in ("http", "bytes", "more", "records", "cut", "wait"):
                     kind, argument = "op", line[2:].strip()
                 into = Step(kind, argument.strip(), number)
                 case.steps.append(into)
@@ -96,6 +102,7 @@ def parse(path):
         except (FormatError, IndexError) as e:
             raise FormatError(f"{path}:{number}: {e}") from e
     for case in wire.cases + ([wire.setup] if wire.setup else []):
+        case.flags = {**wire.flags, **case.flags}
         for step in case.steps:
             step.path = path
             while step.lines and not step.lines[-1].strip():

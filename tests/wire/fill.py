@@ -20,7 +20,7 @@ def generalise(value, names, key=None):
     if isinstance(value, dict):
         if value.get("__type", "").endswith("#SerializationException"):  # texts of a parser, another one's differ
             return {"__type": "$error:SerializationException", "$more": 1}
-        out = {k: generalise(v, names, k) for k, v in value.items()}
+        out = {k.replace(names["T"], "${T}"): generalise(v, names, k) for k, v in value.items()}
         if "TableStatus" in out:
             out.update(TableThroughputModeSummary="$maybe", WarmThroughput="$maybe", DeletionProtectionEnabled="$maybe")
         if "IndexStatus" in out:
@@ -76,7 +76,7 @@ def note(step, reply, names):
         text = f"< {reply.status}"
         try:
             body = json.loads(reply.body)
-            if "Message" in body and "__type" in body:  # DynamoDB Local's way
+            if "Message" in body and "Transaction" not in body.get("__type", "Transaction"):  # DynamoDB Local's way
                 body["message"] = body.pop("Message")
             text += "\n" + short(generalise(body, names))
         except ValueError:

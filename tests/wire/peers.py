@@ -9,7 +9,7 @@ def local(reply):
     """DynamoDB Local: "Message" for "message", and texts of its own in errors; tables have no id;
     consumed capacity comes unasked."""
     body = json.loads(reply.body)
-    if "Message" in body and "__type" in body:
+    if "Message" in body and "TransactionCanceled" not in body.get("__type", "TransactionCanceled"):
         body["message"] = body.pop("Message")
     own = "Expression" not in str(body.get("message", ""))  # those about expressions are the service's
     return body, {"TableId", "ProvisionedThroughput", "ConsumedCapacity"} | ({"message"} if own else set())
