@@ -46,7 +46,9 @@ class Connection:
     def _more(self):
         try:
             data = self.sock.recv(262144)
-        except (ConnectionError, TimeoutError) as e:
+        except TimeoutError as e:
+            raise TimeoutError(f"no answer within {self.sock.gettimeout():g} s") from e
+        except ConnectionError as e:
             raise Closed(str(e) or type(e).__name__) from e
         if not data:
             raise Closed("end of stream")

@@ -54,15 +54,20 @@ class Server:
         """The endpoint once it is known, else None."""
         return self.endpoint
 
-    def start(self):
+    def start_only(self):
+        """Starts the process and returns at once."""
         command = self.command()
         if self.core is not None:
             command = ["taskset", "-c", str(self.core)] + command
-        began = time.monotonic()
         with open(self.log_path, "ab") as log:
             self.log_from = log.tell()
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             cwd=self.cwd(), env=self.environment())
+
+    def start(self):
+        """Starts the process and waits for its first answer."""
+        began = time.monotonic()
+        self.start_only()
         while True:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.kind} ended with {self.process.returncode}:\n{self.log()}")
@@ -143,9 +148,9 @@ class Tailrace(Server):
         where = ["--data", self.data] if self.durable else ["--memory"]
         return [self.binary, "serve", *where, "--listen", "127.0.0.1:0", *self.arguments]
 
-    def start(self):
+    def start_only(self):
         self.endpoint = None
-        return super().start()
+        super().start_only()
 
     def find_endpoint(self):
         if not self.endpoint:
