@@ -213,12 +213,21 @@ static int write_one(tr_call *c, const req *r, tr_write *w)
     return 0;
 }
 
+static int check_logic(tr_call *c, const req *r)
+{
+    if (!r->logic.ptr || r->expected.given)
+        return 0;
+    return tr__invalid(c, "ConditionalOperator cannot be used without Filter or Expected");
+}
+
 static int check_condition_given(tr_call *c, req *r)
 {
     const tr_given legacy[] = {{"Expected", r->expected.given}, {NULL, false}};
     const tr_given exprs[] = {{"ConditionExpression", r->condition.ptr != NULL}, {NULL, false}};
     const tr_expr_param params[] = {{TR_EXPR_CONDITION, r->condition.ptr != NULL}};
     int e = tr__check_mixed(c, legacy, exprs);
+    if (e == 0)
+        e = check_logic(c, r);
     return e ? e : tr__check_given(c, &r->env, params, TR_COUNT(params));
 }
 
@@ -302,6 +311,8 @@ static int check_update_given(tr_call *c, req *r, const tr_expr_param *params)
     const tr_given exprs[] = {
         {"UpdateExpression", params[0].given}, {"ConditionExpression", params[1].given}, {NULL, false}};
     int e = tr__check_mixed(c, legacy, exprs);
+    if (e == 0)
+        e = check_logic(c, r);
     return e ? e : tr__check_given(c, &r->env, params, 2);
 }
 

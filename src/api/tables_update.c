@@ -107,8 +107,7 @@ static int check_stream(tr_call *c, const req *r, const tr_table *table)
     if (!r->stream)
         return 0;
     if (r->stream->enabled.value && enabled)
-        return tr__fail(c, 400, TR_TYPE("ResourceInUseException"),
-                        "Table already has an enabled stream: TableName: %.*s", TR_FMT(table->name));
+        return tr__invalid(c, "Table already has an enabled stream: TableName: %.*s", TR_FMT(table->name));
     if (!r->stream->enabled.value && !enabled)
         return tr__invalid(c, "Table has no stream to disable: TableName: %.*s", TR_FMT(table->name));
     return tr__check_stream_spec(c, r->stream);
