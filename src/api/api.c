@@ -75,6 +75,8 @@ static int read_failed(tr_call *c, const tr_shape_reader *r, int code)
         return tr__fail_upper(c, TR_TYPE_SERIALIZATION, "%s", r->problem);
     if (code == TR_EPARSE)
         return tr__fail(c, 400, TR_TYPE_SERIALIZATION, NULL);
+    if (code == TR_ENOMEM)
+        return tr__fail_code(c, code, NULL);
     return tr__invalid(c, "The request has more elements than can be processed");
 }
 

@@ -42,6 +42,13 @@ static void *list_add(tr_shape_reader *r, tr_list *list, size_t size)
     return element;
 }
 
+/* Why list_add gave nothing: the request is too large, or memory is short. */
+static int no_element(const tr_shape_reader *r, const tr_list *list)
+{
+    bool large = list->count >= TR_LIST_MAX || r->arena->used > r->arena->limit / 2;
+    return large ? TR_ELIMIT : TR_ENOMEM;
+}
+
 static int read_bool(tr_shape_reader *r, tr_bool *out)
 {
     tr_view text = r->json.text;
@@ -267,7 +274,7 @@ static int read_list(tr_shape_reader *r, const tr_member *m, tr_list *out)
             return malformed(r);
         void *element = list_add(r, out, size);
         if (!element)
-            return TR_ELIMIT;
+            return no_element(r, out);
         int e = read_element(r, &one, element);
         if (e)
             return e;
@@ -289,7 +296,7 @@ static int read_map(tr_shape_reader *r, const tr_member *m, tr_list *out)
         tr_view key = r->json.text;
         void *element = list_add(r, out, size);
         if (!element)
-            return TR_ELIMIT;
+            return no_element(r, out);
         tr_json_next(&r->json);
         if (m->kind == TR_K_LIST_MAP)
             e = r->json.token == TR_JSON_NULL ? 0 : read_list(r, m, &((tr_named_list *)element)->list);

@@ -139,11 +139,22 @@ static void put_shard(tr_json_writer *w, const tr_shard *shard)
     tr_json_end_object(w);
 }
 
-/* Ids grow with time, so a start that is no longer listed still has its place among the others. */
+/* Where the page begins. Ids grow with time, so a start that is no longer listed still has its place. */
+static size_t first_shown(const describe_request *r, const tr_stream *s)
+{
+    size_t at = 0;
+    if (!r->start.ptr)
+        return 0;
+    const tr_shard *start = tr__find_shard(s, r->start);
+    if (start)
+        return (size_t)(start - s->shards) + 1;
+    while (at < s->shard_count && tr_view_cmp(tr_view_str(s->shards[at].id), r->start) <= 0)
+        at++;
+    return at;
+}
+
 static bool shown(const describe_request *r, const tr_shard *shard)
 {
-    if (r->start.ptr && tr_view_cmp(tr_view_str(shard->id), r->start) <= 0)
-        return false;
     return !r->filter || !r->filter->type.ptr || tr_view_is(r->filter->shard_id, shard->parent);
 }
 
@@ -154,7 +165,7 @@ static void put_shards(tr_call *c, const describe_request *r, const tr_stream *s
     bool more = false;
     tr_json_name(&c->w, "Shards");
     tr_json_begin_array(&c->w);
-    for (size_t i = 0; i < s->shard_count && !more; i++) {
+    for (size_t i = first_shown(r, s); i < s->shard_count && !more; i++) {
         if (!shown(r, &s->shards[i]))
             continue;
         more = left-- == 0;
