@@ -331,7 +331,7 @@ int tr_stream_fetch(tr_stream *stream, int64_t timeout_ms, tr_stream_batch *batc
  * The consumer's whole state, everything acknowledged by now included, appended as one JSON object:
  * {"format":"tailrace-stream","version":1,"table":…,"stream_arn":…,"saved_at":<ms>,"shards":{"<id>":{"checkpoint":
  * "TRIM_HORIZON|LATEST|SHARD_END|<sequence number>","parent":…,…}}}. With a fleet: the shards this worker
- * holds.
+ * holds. TR_EBUSY before the start, while the saved state is being loaded or the first positions asked for.
  */
 int tr_stream_get_state(tr_stream *stream, tr_buf *ret_json);
 /**
@@ -358,6 +358,14 @@ void tr_stream_checkpoint_end(tr_stream *stream, uint64_t token, int code);
 
 /* ----------------------------------------------------------------------------------- lag and statistics */
 
+typedef enum tr_shard_phase {
+    TR_SHARD_WAITING = 1, /**< for its parent, or for the start */
+    TR_SHARD_READING,
+    TR_SHARD_DRAINING, /**< read to its end; not all acknowledged and saved */
+    TR_SHARD_FINISHED,
+    TR_SHARD_ELSEWHERE /**< fleet: another worker's, or nobody's */
+} tr_shard_phase;
+
 /**
  * How far a shard is behind, in milliseconds. While something read from it is unacknowledged: age of the
  * oldest such record. Else, if its tip was seen: time since then, on idle shards too. Else the age of the
@@ -365,13 +373,7 @@ void tr_stream_checkpoint_end(tr_stream *stream, uint64_t token, int code);
  */
 typedef struct tr_shard_stats {
     tr_view id, parent_id;
-    enum {
-        TR_SHARD_WAITING = 1,
-        TR_SHARD_READING,
-        TR_SHARD_DRAINING,
-        TR_SHARD_FINISHED,
-        TR_SHARD_ELSEWHERE
-    } phase;
+    tr_shard_phase phase;
     tr_view checkpoint;   /**< saved: a sequence number, "TRIM_HORIZON", "LATEST", "SHARD_END" */
     tr_view acknowledged; /**< sequence number up to which everything is acknowledged; empty if none */
     int64_t lag_ms;
