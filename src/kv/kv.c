@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #define DEFAULT_MEMORY_BYTES ((size_t)64 * 1024 * 1024)
+#define LOG_KEPT_BYTES       ((size_t)4 * 1024 * 1024) /* read back in some 20 ms */
 #define MIN_MEMORY_BYTES     ((size_t)4 * 1024 * 1024) /* below this RocksDB writes files all the time */
 
 static const char *const family_names[TR_KV_FAMILIES] = {
@@ -163,10 +164,31 @@ int tr_kv_open(const tr_kv_options *options, tr_kv **ret_kv, tr_error *err)
     return 0;
 }
 
+/* A long log takes longer to read back than its contents take to be written to files now. */
+static void shorten_log(tr_kv *kv)
+{
+    uint64_t bytes = 0;
+    for (int f = 0; f < TR_KV_FAMILIES; f++) {
+        uint64_t n = 0;
+        if (rocksdb_property_int_cf(kv->db, kv->families[f], "rocksdb.cur-size-all-mem-tables", &n) == 0)
+            bytes += n;
+    }
+    if (bytes < LOG_KEPT_BYTES)
+        return;
+    rocksdb_flushoptions_set_wait(kv->flush_options, 1);
+    for (int f = 0; f < TR_KV_FAMILIES; f++) {
+        char *error = NULL;
+        rocksdb_flush_cf(kv->db, kv->flush_options, kv->families[f], &error);
+        rocksdb_free(error); /* the log has it all */
+    }
+}
+
 void tr_kv_close(tr_kv *kv)
 {
     if (!kv)
         return;
+    if (kv->db && kv->dir)
+        shorten_log(kv);
     for (int f = 0; kv->db && f < TR_KV_FAMILIES; f++)
         rocksdb_column_family_handle_destroy(kv->families[f]);
     if (kv->db)

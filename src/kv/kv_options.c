@@ -32,7 +32,8 @@ rocksdb_options_t *tr__kv_db_options(rocksdb_env_t *env, size_t memory_bytes, bo
     rocksdb_options_set_wal_recovery_mode(o, rocksdb_tolerate_corrupted_tail_records_recovery);
     rocksdb_options_set_max_total_wal_size(o, memory_bytes);
     rocksdb_options_set_db_write_buffer_size(o, memory_bytes / 2);
-    rocksdb_options_set_max_background_jobs(o, 2);
+    /* One thread flushes, two compact: a long compaction of items must not keep change files from moving. */
+    rocksdb_options_set_max_background_jobs(o, 3);
     rocksdb_options_set_max_open_files(o, 512);
     rocksdb_options_set_max_file_opening_threads(o, 1);
     rocksdb_options_set_skip_stats_update_on_db_open(o, 1);
@@ -90,6 +91,9 @@ rocksdb_options_t *tr__kv_family_options(rocksdb_env_t *env, tr_kv_family family
     if (family == TR_KV_ITEMS) {
         rocksdb_options_set_prefix_extractor(o,
                                              rocksdb_slicetransform_create_fixed_prefix(TR__KV_ITEM_PREFIX));
+        /* Most keys are not in the write buffers: ask a filter before searching them. */
+        rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, 0.01);
+        rocksdb_options_set_memtable_whole_key_filtering(o, 1);
         static const int per_level[] = {rocksdb_no_compression,  rocksdb_no_compression,
                                         rocksdb_lz4_compression, rocksdb_lz4_compression,
                                         rocksdb_lz4_compression, rocksdb_lz4_compression,
@@ -99,6 +103,9 @@ rocksdb_options_t *tr__kv_family_options(rocksdb_env_t *env, tr_kv_family family
     } else if (family == TR_KV_CHANGES) {
         /* Records come in order within a slice, stream and shard: each goes in behind the last of its shard
          * without a search. */
+        /* Files that do not overlap cost readers nothing, however many wait on the first level. */
+        rocksdb_options_set_level0_slowdown_writes_trigger(o, 1000);
+        rocksdb_options_set_level0_stop_writes_trigger(o, 2000);
         set_text(o, "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.12");
         rocksdb_options_set_compression(o, rocksdb_lz4_compression);
     }
