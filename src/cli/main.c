@@ -3,9 +3,12 @@
 
 /* A command is declared here and listed below, in the order in which the help shows them. */
 extern const tr_cli_command tr_cli_log;
+extern const tr_cli_command tr_cli_replicate;
 extern const tr_cli_command tr_cli_serve;
+extern const tr_cli_command tr_cli_tail;
 
-const tr_cli_command *const tr_cli_commands[] = {&tr_cli_serve, &tr_cli_log, NULL};
+const tr_cli_command *const tr_cli_commands[] = {&tr_cli_serve, &tr_cli_tail, &tr_cli_replicate, &tr_cli_log,
+                                                 NULL};
 
 int main(int argc, char **argv)
 {

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/follow.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+int tr_cli_parse_from(const char *text, tr_stream_start *ret_start, tr_error *err)
+{
+    tr_view v = tr_view_str(text);
+    int64_t ms;
+    if (tr_view_is(v, "latest")) {
+        *ret_start = (tr_stream_start){.at = TR_START_LATEST};
+    } else if (tr_view_is(v, "trim-horizon")) {
+        *ret_start = (tr_stream_start){.at = TR_START_TRIM_HORIZON};
+    } else if (v.len >= 21 && v.len <= TR_SEQUENCE_MAX && tr_sequence_valid(v)) {
+        *ret_start = (tr_stream_start){.at = TR_START_AT, .sequence_number = text};
+    } else if (v.len > 1 && v.ptr[0] == '-' &&
+               tr_duration_parse(tr_view_of(v.ptr + 1, v.len - 1), &ms) == 0) {
+        *ret_start = (tr_stream_start){.at = TR_START_TIME, .time_ms = tr_clock_wall_ms() - ms};
+    } else if (tr_time_parse(v, &ms) == 0) {
+        *ret_start = (tr_stream_start){.at = TR_START_TIME, .time_ms = ms};
+    } else {
+        return tr_fail(
+            err, TR_EINVAL,
+            "--from '%s': latest, trim-horizon, a sequence number of 21 to 40 digits, a time such as "
+            "2026-01-31T12:00:00Z, or -15m are possible",
+            text);
+    }
+    return 0;
+}
+
+int tr_cli_stream_arn(tr_client *client, const char *table, char *out, tr_error *err)
+{
+    tr_buf body, reply;
+    tr_json_writer w;
+    tr_arena arena;
+    tr_view description, arn;
+    tr_buf_init(&body, 65536);
+    tr_buf_init(&reply, 4 << 20);
+    tr_arena_init(&arena, 4 << 20);
+    tr_json_write_init(&w, &body);
+    tr_json_begin_object(&w);
+    tr_json_member_cstring(&w, "TableName", table);
+    tr_json_end_object(&w);
+    tr_request request = {.service = TR_DYNAMODB, .operation = "DescribeTable", .body = tr_buf_view(&body)};
+    int e = tr_client_call_wait(client, &request, &reply, err);
+    if (!e) {
+        /* an ARN holds no character that JSON escapes: what stands between the quotes is it */
+        if (tr_json_member(tr_buf_view(&reply), "Table", &arena, &description) ||
+            tr_json_member(description, "LatestStreamArn", &arena, &arn) || arn.len < 2 ||
+            arn.len - 2 > TR_STREAM_ARN_MAX)
+            e = tr_fail(err, TR_EINVAL,
+                        "table %s has no stream: enable one with UpdateTable (StreamSpecification, "
+                        "NEW_AND_OLD_IMAGES)",
+                        table);
+        else
+            (void)snprintf(out, TR_STREAM_ARN_MAX + 1, "%.*s", (int)(arn.len - 2), arn.ptr + 1);
+    }
+    tr_buf_done(&body);
+    tr_buf_done(&reply);
+    tr_arena_done(&arena);
+    return e;
+}
+
+/* FNV-1a, 64 bits: names files only */
+static uint64_t hash_text(uint64_t h, const char *text)
+{
+    for (; *text; text++)
+        h = (h ^ (uint8_t)*text) * UINT64_C(1099511628211);
+    return (h ^ 0xff) * UINT64_C(1099511628211);
+}
+
+int tr_cli_state_path(const char *given, const char *command, const char *table, const char *endpoint,
+                      const char *arn, char *out, size_t size, tr_error *err)
+{
+    const char *home = getenv("HOME"), *state = getenv("XDG_STATE_HOME");
+    uint64_t h = hash_text(hash_text(UINT64_C(14695981039346656037), endpoint), arn);
+    int n;
+    if (given)
+        n = snprintf(out, size, "%s", given);
+    else if (state && state[0] == '/')
+        n = snprintf(out, size, "%s/tailrace/%s-%s-%016llx.json", state, command, table,
+                     (unsigned long long)h);
+    else if (home && home[0])
+        n = snprintf(out, size, "%s/.local/state/tailrace/%s-%s-%016llx.json", home, command, table,
+                     (unsigned long long)h);
+    else
+        return tr_fail(err, TR_EINVAL, "neither XDG_STATE_HOME nor HOME is set: give --state FILE");
+    return n > 0 && (size_t)n < size ? 0 : tr_fail(err, TR_EINVAL, "the path of the state file is too long");
+}
+
+void tr_cli_tell_event(const char *table, const tr_stream_event *event)
+{
+    const tr_stream_trouble *t = event->trouble;
+    const tr_stream_gap *g = event->gap;
+    switch (event->kind) {
+    case TR_STREAM_GAP:
+        tr_cli_message(TR_LOG_WARN, "%s: records may be missing in shard %.*s (%s), after %.*s", table,
+                       TR_FMT(g->shard_id), tr_gap_reason_name(g->reason),
+                       g->after.len ? (int)g->after.len : 9, g->after.len ? g->after.ptr : "its start");
+        break;
+    case TR_STREAM_TROUBLE:
+        tr_cli_message(TR_LOG_WARN, "%s: %s: %s%s%s; again in %lld ms", table, t->doing, t->error->type,
+                       t->error->type[0] ? ": " : "", t->error->message, (long long)t->retry_in_ms);
+        break;
+    case TR_STREAM_ENDED:
+        tr_cli_message(TR_LOG_INFO,
+                       "%s: the stream was disabled and is read to its end; waiting for a new one", table);
+        break;
+    default:
+        break;
+    }
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TAILRACE_CLI_FOLLOW_H
+#define TAILRACE_CLI_FOLLOW_H
+
+/**
+ * follow.h: what the commands that follow a stream share (tail, on, pipe): where to start, and where their
+ * state is.
+ */
+
+#include "cli/where.h"
+
+#include <tailrace/stream.h>
+
+/** How long a command with --once goes on without progress. */
+#define TR_CLI_ONCE_PATIENCE_MS 60000
+
+/**
+ * "latest", "trim-horizon", a sequence number (21 or more digits), an RFC 3339 time with a zone, or "-15m":
+ * so long ago. The text must outlive ret_start. TR_EINVAL with err telling what would be right.
+ */
+int tr_cli_parse_from(const char *text, tr_stream_start *ret_start, tr_error *err);
+
+/** The ARN of the table's newest stream, NUL-terminated, into out (TR_STREAM_ARN_MAX + 1). TR_EINVAL: it has
+ * none. */
+int tr_cli_stream_arn(tr_client *client, const char *table, char *out, tr_error *err);
+
+/**
+ * The file in which a command keeps its state: `given`, or $XDG_STATE_HOME/tailrace/COMMAND-TABLE-<hash of
+ * endpoint and stream ARN>.json ($HOME/.local/state without XDG_STATE_HOME). Into out.
+ */
+int tr_cli_state_path(const char *given, const char *command, const char *table, const char *endpoint,
+                      const char *arn, char *out, size_t size, tr_error *err);
+
+/** Tells trouble and gaps on stderr; other events are not for people. */
+void tr_cli_tell_event(const char *table, const tr_stream_event *event);
+
+#endif

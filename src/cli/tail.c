@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/follow.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { OPT_FROM = 0x100, OPT_FORMAT, OPT_ONCE, OPT_STATE };
+
+static const tr_cli_option options[] = {
+    {"from", OPT_FROM, "WHERE",
+     "where to begin: latest, trim-horizon, a sequence number (21 or\nmore digits), a time "
+     "(2026-01-31T12:00:00Z) or "
+     "-15m; without,\nwhere the last run ended, at first latest"},
+    {"format", OPT_FORMAT, "json|pretty|raw",
+     "json (the default): a plain line per change; raw: the\nservice's records"},
+    {"once", OPT_ONCE, NULL, "end when everything there is was printed"},
+    {"state", OPT_STATE, "FILE", "where the position is kept; else below $XDG_STATE_HOME/tailrace"},
+    TR_CLI_WHERE_OPTIONS,
+    {NULL, 0, NULL, NULL}};
+
+typedef enum format { FORMAT_JSON, FORMAT_PRETTY, FORMAT_RAW } format;
+
+typedef struct tail {
+    const char *table, *from, *state;
+    format format;
+    bool once, color;
+    tr_cli_where where;
+    tr_cli_place place;
+    tr_stream *stream;
+    tr_buf out;
+} tail;
+
+/* ------------------------------------------------------------------------------------------- printing */
+
+static void paint(tail *t, const char *code)
+{
+    if (t->color)
+        tr_buf_put_str(&t->out, code);
+}
+
+static bool print_change(void *ctx, const tr_change *change)
+{
+    tail *t = ctx;
+    tr_json_writer w;
+    tr_buf_printf(&t->out, "    %.*s: ", TR_FMT(change->path));
+    const tr_value sides[] = {change->old_value, change->new_value};
+    for (int i = 0; i < 2; i++) {
+        paint(t, i ? "\033[32m" : "\033[31m");
+        if (sides[i].type == TR_NONE) {
+            tr_buf_put_str(&t->out, "(none)");
+        } else {
+            tr_json_write_init(&w, &t->out);
+            tr_value_write_plain(&w, sides[i]);
+        }
+        paint(t, "\033[0m");
+        tr_buf_put_str(&t->out, i ? "\n" : " -> ");
+    }
+    return true;
+}
+
+/* 2026-01-31T12:00:00Z MODIFY {"id":"1"}, then the item or the paths that changed. */
+static void print_pretty(tail *t, const tr_record *record)
+{
+    static const char *const colors[] = {
+        [TR_INSERT] = "\033[32m", [TR_MODIFY] = "\033[33m", [TR_REMOVE] = "\033[31m"};
+    char time[TR_TIME_TEXT_MAX];
+    tr_json_writer w;
+    tr_time_format(record->time_ms, false, time);
+    tr_buf_printf(&t->out, "%s ", time);
+    paint(t, colors[record->event]);
+    tr_buf_printf(&t->out, "%s%s", tr_record_event_name(record->event),
+                  record->expired ? " (expired) " : " ");
+    paint(t, "\033[0m");
+    tr_json_write_init(&w, &t->out);
+    tr_item_write_plain(&w, record->keys);
+    tr_buf_putc(&t->out, '\n');
+    if (record->has_new && record->has_old) {
+        (void)tr_item_diff(record->old_image, record->new_image, print_change, t);
+    } else if (record->has_new || record->has_old) {
+        tr_buf_put_str(&t->out, "    ");
+        tr_json_write_init(&w, &t->out);
+        tr_item_write_plain(&w, record->has_new ? record->new_image : record->old_image);
+        tr_buf_putc(&t->out, '\n');
+    }
+}
+
+static void print_record(tail *t, const tr_record *record)
+{
+    tr_json_writer w;
+    tr_json_write_init(&w, &t->out);
+    switch (t->format) {
+    case FORMAT_JSON:
+        tr_record_write_plain(&w, record);
+        tr_buf_putc(&t->out, '\n');
+        break;
+    case FORMAT_RAW:
+        tr_record_write(&w, record);
+        tr_buf_putc(&t->out, '\n');
+        break;
+    case FORMAT_PRETTY:
+        print_pretty(t, record);
+    }
+}
+
+static int write_out(tail *t, tr_error *err)
+{
+    int e = tr_buf_status(&t->out);
+    if (e)
+        return tr_fail(err, e, "a record is too large to print: %s", tr_strerror(e));
+    if (t->out.len && (fwrite(t->out.ptr, 1, t->out.len, stdout) != t->out.len || fflush(stdout)))
+        return tr_fail(err, TR_EIO, "writing to the standard output: %s", strerror(errno));
+    tr_buf_reset(&t->out);
+    return 0;
+}
+
+/* ---------------------------------------------------------------------------------------------- loop */
+
+static void stop(void *ctx)
+{
+    tail *t = ctx;
+    tr_stream_stop(t->stream);
+}
+
+static void ignore_stop(void *ctx)
+{
+    (void)ctx;
+}
+
+static int follow(tail *t, tr_error *err)
+{
+    tr_stream_batch batch = {0};
+    int64_t progressed = tr_clock_mono_ms();
+    int e = 0, got;
+    bool done = false;
+    while (!e && !done && (got = tr_stream_next_batch(t->stream, 1000, 200, 0, &batch)) != TR_ECLOSED) {
+        if (got && got != TR_ETIMEOUT) {
+            e = tr_fail(err, got, "reading the stream: %s", tr_strerror(got));
+            break;
+        }
+        for (size_t i = 0; i < batch.count; i++) {
+            const tr_stream_event *event = batch.events[i];
+            if (event->kind == TR_STREAM_RECORD)
+                print_record(t, event->record);
+            else
+                tr_cli_tell_event(t->table, event);
+            if (event->kind != TR_STREAM_TROUBLE)
+                progressed = tr_clock_mono_ms();
+            done |= event->kind == TR_STREAM_CAUGHT_UP && t->once;
+        }
+        if (!(e = write_out(t, err)))
+            tr_stream_ack_batch(t->stream, &batch);
+        if (!e && !done && t->once && tr_clock_mono_ms() - progressed > TR_CLI_ONCE_PATIENCE_MS)
+            e = tr_fail(err, TR_ETIMEOUT, "%s: no progress for %d s", t->table,
+                        TR_CLI_ONCE_PATIENCE_MS / 1000);
+    }
+    tr_stream_nack_batch(t->stream, &batch, 0, 0); /* what could not be printed */
+    tr_stream_batch_done(&batch);
+    return e;
+}
+
+static int open_stream(tail *t, tr_error *err)
+{
+    char arn[TR_STREAM_ARN_MAX + 1], path[4096];
+    tr_stream_options o = {.table = t->table, .keep_raw = t->format == FORMAT_RAW};
+    int e = t->from ? tr_cli_parse_from(t->from, &o.start, err) : 0;
+    if (!e)
+        e = tr_cli_stream_arn(t->place.client, t->table, arn, err);
+    if (!e)
+        e = tr_cli_state_path(t->state, "tail", t->table, tr_client_endpoint(t->place.client, TR_STREAMS),
+                              arn, path, sizeof path, err);
+    if (!e && t->from && unlink(path) && access(path, F_OK) == 0)
+        e = tr_fail(err, TR_EIO, "cannot remove the earlier position, %s", path);
+    if (!e)
+        e = tr_stream_store_file(path, &o.store, err);
+    if (!e && (e = tr_stream_new(t->place.client, &o, &t->stream, err)))
+        tr_stream_store_free(o.store);
+    return e;
+}
+
+static int run(tr_cli *cli)
+{
+    tail t = {.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR")};
+    int option;
+    while ((option = tr_cli_next(cli)) > 0) {
+        if (tr_cli_where_take(&t.where, option, cli))
+            continue;
+        if (option == OPT_FROM)
+            t.from = cli->value;
+        else if (option == OPT_STATE)
+            t.state = cli->value;
+        else if (option == OPT_ONCE)
+            t.once = true;
+        else if (strcmp(cli->value, "json") == 0)
+            t.format = FORMAT_JSON;
+        else if (strcmp(cli->value, "pretty") == 0)
+            t.format = FORMAT_PRETTY;
+        else if (strcmp(cli->value, "raw") == 0)
+            t.format = FORMAT_RAW;
+        else
+            return tr_cli_usage(cli, "--format is json, pretty or raw, not '%s'", cli->value);
+    }
+    if (option < 0)
+        return cli->exit_code;
+    if (cli->argc != 1)
+        return tr_cli_usage(cli, "one TABLE is needed");
+    t.table = cli->argv[0];
+    tr_stream_start ignored;
+    tr_error err = {0};
+    if (t.from && tr_cli_parse_from(t.from, &ignored, &err))
+        return tr_cli_usage(cli, "%s", err.message);
+    tr_buf_init(&t.out, (size_t)256 << 20);
+    int e = tr_cli_catch_signals(&err);
+    if (!e)
+        e = tr_cli_connect(&t.where, &t.place, &err);
+    if (!e)
+        e = open_stream(&t, &err);
+    if (!e) {
+        tr_cli_on_stop(stop, &t);
+        e = follow(&t, &err);
+        tr_cli_on_stop(ignore_stop, NULL); /* the stream goes now */
+    }
+    tr_stream_free(t.stream);
+    tr_cli_disconnect(&t.place);
+    tr_buf_done(&t.out);
+    return e ? tr_cli_fail(&err) : tr_cli_stopped() ? TR_EXIT_INTERRUPTED : TR_EXIT_OK;
+}
+
+const tr_cli_command tr_cli_tail = {
+    .name = "tail",
+    .summary = "Print a table's changes as they happen.",
+    .arguments = "TABLE",
+    .text = "Prints a line per change: event, keys, new and old item, sequence number, shard, time. The\n"
+            "position is kept, so that the next run goes on where this one ended.",
+    .options = options,
+    .run = run};
