@@ -295,17 +295,22 @@ static int fit_single(const fitter *f, tr_key_condition *condition)
     return 0;
 }
 
-/* Names of the parts, of the first `count`, that have no equality: "a, b". Empty if all have. */
+/*
+ * Names of the parts, of the first `count`, that have no equality: "a, b". Those without any condition are
+ * told alone, if there are such. Empty if all parts have one.
+ */
 static void list_unequal(const fitter *f, const tr_key_part *parts, uint32_t count, char *out, size_t size)
 {
     size_t len = 0;
     out[0] = 0;
-    for (uint32_t i = 0; i < count && len < size; i++) {
-        const tr_key_test *test = test_of(f, parts[i].name);
-        if (test && test->op == TR_KEY_EQ)
-            continue;
-        int n = snprintf(out + len, size - len, "%s%.*s", len ? ", " : "", TR_FMT(parts[i].name));
-        len += n > 0 ? (size_t)n : 0;
+    for (unsigned present = 0; present < 2 && len == 0; present++) {
+        for (uint32_t i = 0; i < count && len < size; i++) {
+            const tr_key_test *test = test_of(f, parts[i].name);
+            if (!test != !present || (test && test->op == TR_KEY_EQ))
+                continue;
+            int n = snprintf(out + len, size - len, "%s%.*s", len ? ", " : "", TR_FMT(parts[i].name));
+            len += n > 0 ? (size_t)n : 0;
+        }
     }
 }
 

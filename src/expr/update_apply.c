@@ -143,6 +143,22 @@ static int evaluate_pair(evaluator *e, const tr_term *term, tr_type type, tr_val
     return r;
 }
 
+/*
+ * The service looks at the defaults of if_not_exists before anything else, whether they are needed or not:
+ * each that is a path must exist. No deeper than TR_EXPR_DEPTH_MAX.
+ */
+static int check_defaults(const evaluator *e, const tr_term *term)
+{
+    tr_value unused;
+    if (!term || term->kind == TR_TERM_VALUE || term->kind == TR_TERM_PATH)
+        return 0;
+    if (term->kind == TR_TERM_IF_NOT_EXISTS && term->left->kind == TR_TERM_PATH &&
+        tr_path_get(&term->left->path, e->item, &unused) < 0)
+        return no_such_attribute(e);
+    int r = check_defaults(e, term->left);
+    return r < 0 ? r : check_defaults(e, term->right);
+}
+
 /* No deeper than TR_EXPR_DEPTH_MAX. */
 static int evaluate(evaluator *e, const tr_term *term, tr_value *ret_value)
 {
@@ -154,10 +170,8 @@ static int evaluate(evaluator *e, const tr_term *term, tr_value *ret_value)
         return 0;
     case TR_TERM_PATH:
         return tr_path_get(&term->path, e->item, ret_value) < 0 ? no_such_attribute(e) : 0;
-    case TR_TERM_IF_NOT_EXISTS: /* the service evaluates the default even if it is not needed */
-        if ((r = evaluate(e, term->left, &a)) == 0 && tr_path_get(&term->path, e->item, ret_value) < 0)
-            *ret_value = a;
-        return r;
+    case TR_TERM_IF_NOT_EXISTS:
+        return tr_path_get(&term->path, e->item, ret_value) < 0 ? evaluate(e, term->left, ret_value) : 0;
     case TR_TERM_LIST_APPEND:
         r = evaluate_pair(e, term, TR_L, &a, &b);
         return r < 0 ? r : append_list(e, a, b, ret_value);
@@ -213,13 +227,16 @@ static bool has_parent(const evaluator *e, const tr_path *path)
 
 static int take_step(evaluator *e, const tr_update_step *step, change *ret_change)
 {
+    int r;
     *ret_change = (change){.kind = CHANGE_NONE};
     if (!has_parent(e, &step->path))
         return invalid_path(e);
     switch (step->action) {
     case TR_UPDATE_SET:
         ret_change->kind = CHANGE_PUT;
-        return evaluate(e, step->term, &ret_change->value);
+        if ((r = check_defaults(e, step->term)) == 0)
+            r = evaluate(e, step->term, &ret_change->value);
+        return r;
     case TR_UPDATE_ADD:
         return add(e, step, ret_change);
     case TR_UPDATE_DELETE:
