@@ -242,8 +242,8 @@ static int read_value(tr_expr_env *env, tr_json_reader *reader, tr_buf *scratch,
 }
 
 /*
- * The first faulty value is kept for the caller to word; the others are read all the same, since the syntax
- * of all keys is told before any value is.
+ * The first faulty value is kept for the caller to word. Of the members behind it only the keys are read,
+ * whose syntax is told before any value is.
  */
 static int read_member(tr_expr_env *env, tr_json_reader *reader, tr_buf *scratch, int *ret_fault)
 {
