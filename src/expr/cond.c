@@ -2,6 +2,8 @@
 /* Conditions out of checked nodes, or built by hand. */
 #include "internal.h"
 
+#include <assert.h>
+
 /* ------------------------------------------------------------------------------------------- attributes */
 
 int tr__names_add(tr__names *list, tr_arena *arena, tr_view name)
@@ -62,11 +64,11 @@ bool tr_condition_nests(const tr_condition *condition, tr_view attribute)
 const tr_cond *tr_cond_logic(tr_arena *arena, tr_cond_op op, const tr_cond *const *children, uint32_t count)
 {
     tr_cond *cond = tr_arena_alloc(arena, sizeof *cond);
-    const tr_cond **copy = tr_arena_alloc(arena, count * sizeof *copy);
+    const tr_cond **copy = tr_arena_alloc(arena, count * sizeof(tr_cond *));
     if (!cond || !copy)
         return NULL;
     if (count)
-        memcpy(copy, children, count * sizeof *copy);
+        memcpy(copy, children, count * sizeof(tr_cond *));
     *cond = (tr_cond){.op = op, .count = count, .children = copy};
     return cond;
 }
@@ -141,7 +143,7 @@ static tr_cond_op op_of(const tr__raw *node)
 static int make_logic(tr_arena *arena, tr__raw *node, tr_cond_op op)
 {
     tr_cond *cond = tr_arena_alloc(arena, sizeof *cond);
-    const tr_cond **children = tr_arena_alloc(arena, node->count * sizeof *children);
+    const tr_cond **children = tr_arena_alloc(arena, node->count * sizeof(tr_cond *));
     if (!cond || !children)
         return TR_ENOMEM;
     const tr_cond **to = children;
@@ -197,6 +199,7 @@ int tr_condition_parse(tr_expr_env *env, tr_expr_kind kind, tr_view text, const 
     if (r < 0)
         return r;
     /* at most one level for each of the 300 operators: within TR_EXPR_DEPTH_MAX */
+    assert(root);
     r = tr_condition_of(env->arena, root->made, ret_condition);
     return r == TR_ENOMEM ? tr__expr_nomem(err) : r;
 }

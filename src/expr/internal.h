@@ -224,7 +224,7 @@ int tr__names_add(tr__names *list, tr_arena *arena, tr_view name);
 
 static inline char *tr__emit(char *at, tr_view bytes)
 {
-    if (bytes.len)
+    if (bytes.ptr && bytes.len)
         memcpy(at, bytes.ptr, bytes.len);
     return at + bytes.len;
 }

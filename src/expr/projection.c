@@ -33,7 +33,7 @@ int tr_projection_of(tr_arena *arena, const tr_path *paths, uint32_t count,
                      const tr_projection **ret_projection, tr_error *err)
 {
     tr_path *copies = tr_arena_alloc(arena, count * sizeof *copies);
-    const tr_path **list = tr_arena_alloc(arena, count * sizeof *list);
+    const tr_path **list = tr_arena_alloc(arena, count * sizeof(tr_path *));
     if (!copies || !list)
         return tr__expr_nomem(err);
     for (uint32_t i = 0; i < count; i++) {
@@ -73,7 +73,7 @@ int tr_projection_parse(tr_expr_env *env, tr_view text, const tr_projection **re
     if (r < 0)
         return r;
     tr__raw **nodes = tr_arena_alloc(env->arena, count * sizeof(tr__raw *));
-    const tr_path **paths = tr_arena_alloc(env->arena, count * sizeof *paths);
+    const tr_path **paths = tr_arena_alloc(env->arena, count * sizeof(tr_path *));
     if (!nodes || !paths)
         return tr__expr_nomem(err);
     uint32_t n = 0;

@@ -11,6 +11,8 @@
  */
 #include "internal.h"
 
+#include <assert.h>
+
 /* ----------------------------------------------------------------------------------------- Java's hashes */
 
 /* A UTF-8 character's code point, and the bytes it takes. Bytes that are none count as Latin-1. */
@@ -92,6 +94,7 @@ static int32_t first_leaf(const tr__trie *node)
     while (node->leaf < 0) {
         uint32_t table = table_of(node);
         const tr__trie *first = node->children;
+        assert(first);
         for (const tr__trie *c = first->next; c; c = c->next)
             if (comes_before(c, first, table))
                 first = c;
@@ -144,7 +147,7 @@ static int clash(const tr__trie_builder *b, const tr__trie *node, uint32_t numbe
 
 static int part_order(const tr_path_part *a, const tr_path_part *b)
 {
-    if (a->name.ptr)
+    if (a->name.ptr && b->name.ptr)
         return tr_view_cmp(a->name, b->name);
     return a->index < b->index ? -1 : a->index > b->index;
 }

@@ -38,7 +38,7 @@ int tr_update_of(tr_arena *arena, const tr_update_step *steps, uint32_t count, c
                  tr_error *err)
 {
     tr_update_step *copy = tr_arena_alloc(arena, count * sizeof *copy);
-    const tr_path **paths = tr_arena_alloc(arena, count * sizeof *paths);
+    const tr_path **paths = tr_arena_alloc(arena, count * sizeof(tr_path *));
     if (!copy || !paths)
         return tr__expr_nomem(err);
     for (uint32_t i = 0; i < count; i++) {
@@ -214,7 +214,7 @@ static int check(reader *r, const tr_update **ret_update)
         return tr__parse_fail(p, "The \"%s\" section can only be used once in an update expression;",
                               r->repeated);
     tr_update_step *steps = tr_arena_calloc(arena, r->count, sizeof *steps);
-    const tr_path **paths = tr_arena_alloc(arena, r->count * sizeof *paths);
+    const tr_path **paths = tr_arena_alloc(arena, r->count * sizeof(tr_path *));
     if (!steps || !paths)
         return tr__expr_nomem(p->err);
     tr__trie_builder b = {.arena = arena, .paths = paths, .prefix = PREFIX, .err = p->err};

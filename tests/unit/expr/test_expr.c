@@ -517,7 +517,7 @@ static void projections_are_built_without_text(void **state)
     assert_int_equal(tr_path_of(&arena, TR_VIEW("zz"), &paths[2]), 0);
     const tr_projection *p;
     tr_error err;
-    tr_item got;
+    tr_item got = {NULL, 0};
     uint32_t count;
     assert_int_equal(tr_projection_of(&arena, paths, 3, &p, &err), 0);
     assert_int_equal(
@@ -548,7 +548,7 @@ static tr_item touched(const char *expr, const char *values, tr_item on, bool ol
     tr_expr_env env;
     tr_error err;
     const tr_update *u;
-    tr_item next, got;
+    tr_item next = {NULL, 0}, got = {NULL, 0};
     tr_expr_env_init(&env, &arena);
     if (values)
         assert_int_equal(read_into(&env, values, false, &err), 0);
@@ -604,7 +604,7 @@ static void updates_of_nothing(void **state)
         tr_expr_env env;
         tr_error err;
         const tr_update *u;
-        tr_item got;
+        tr_item got = {NULL, 0};
         assert_int_equal(read_into(&env, "{\":s\":{\"SS\":[\"x\"]}}", false, &err), 0);
         assert_int_equal(tr_update_parse(&env, tr_view_str(cases[i].expr), &u, &err), 0);
         assert_int_equal(tr_update_creates(u), cases[i].creates);
@@ -655,7 +655,7 @@ static void updates_are_built_without_text(void **state)
     /* AttributeUpdates may add to lists, which text may not */
     tr_update_step steps[] = {{TR_UPDATE_ADD, list, &more}, {TR_UPDATE_SET, number, &sum}};
     const tr_update *u;
-    tr_item got;
+    tr_item got = {NULL, 0};
     tr_error err;
     assert_int_equal(tr_update_of(&arena, steps, 2, &u, &err), 0);
     tr_item on = item("{\"pk\":{\"S\":\"k\"},\"l\":{\"L\":[{\"S\":\"a\"}]},\"n\":{\"N\":\"5\"}}");
@@ -685,7 +685,7 @@ static void updates_cannot_grow_without_end(void **state)
     tr_expr_env env;
     tr_error err;
     const tr_update *u;
-    tr_item got;
+    tr_item got = {NULL, 0};
     tr_expr_env_init(&env, &arena);
     assert_int_equal(tr_expr_env_add_value(&env, TR_VIEW(":v"), big), 0);
     char *expr = tr_arena_str(&arena, TR_VIEW("SET z = :v"));

@@ -110,7 +110,7 @@ static int read_file(void **state)
     (void)fclose(f);
     for (size_t i = 0; i < size; i++)
         lines += file.text[i] == '\n';
-    file.lines = calloc(lines, sizeof *file.lines);
+    file.lines = calloc(lines + 1, sizeof *file.lines);
     tr_arena_init(&file.arena, 64 << 20);
     for (size_t from = 0, to; from < size; from = to + 1) {
         for (to = from; file.text[to] != '\n'; to++)
