@@ -40,8 +40,9 @@ typedef struct tr_engine_options {
     size_t memory_bytes;          /**< see tr_kv_options */
     int64_t (*clock_ms)(void *);  /**< Optional: wall clock for tests */
     void *clock_ctx;
-    void (*on_synced)(
-        void *ctx); /**< called by the sync thread: let the engine's thread call tr_engine_poll soon */
+    /** Called by the sync thread: let the engine's thread call tr_engine_poll soon. In memory there is no
+     * such thread: tr_engine_flush makes its state durable itself, and tr_engine_poll is called after it. */
+    void (*on_synced)(void *ctx);
     void *on_synced_ctx;
     tr_logger logger;
 } tr_engine_options;

@@ -148,8 +148,6 @@ int tr__sync_request(tr_engine *engine, tr_error *err)
         free_list(engine, s->done);
         s->done = snapshot;
         atomic_store_explicit(&s->synced, snapshot->state, memory_order_release);
-        if (engine->options.on_synced)
-            engine->options.on_synced(engine->options.on_synced_ctx);
         return 0;
     }
     pthread_mutex_lock(&s->lock);
