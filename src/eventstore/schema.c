@@ -4,6 +4,7 @@
 #include <tailrace/aggregate.h>
 #include <tailrace/eventstore.h>
 #include <tailrace/json.h>
+#include <tailrace/log.h>
 
 #include <time.h>
 
@@ -33,6 +34,16 @@ static const tr__schema schemas[] = {
                              .sk = {TR_SNAPSHOT_TABLE_SK, "N"},
                              .ttl = TR_SNAPSHOT_TABLE_TTL_KEY,
                              .view = "NEW_IMAGE"},
+    [TR_SCHEMA_LOG] = {.name = "log",
+                       .default_name = TR_LOG_TABLE,
+                       .logical = "LogTable",
+                       .pk = {TR_LOG_PK, "S"},
+                       .sk = {TR_LOG_SK, "N"},
+                       .ttl = TR_LOG_TTL,
+                       .view = "NEW_AND_OLD_IMAGES",
+                       .always_stream = true,
+                       .guarded = true,
+                       .tag = "dynamodb-table"},
 };
 
 static const char *const formats[] = {[TR_SCHEMA_JSON] = "json",
