@@ -2,13 +2,14 @@
 #include "cli/cli.h"
 
 /* A command is declared here and listed below, in the order in which the help shows them. */
+extern const tr_cli_command tr_cli_events_command;
 extern const tr_cli_command tr_cli_log;
 extern const tr_cli_command tr_cli_replicate;
 extern const tr_cli_command tr_cli_serve;
 extern const tr_cli_command tr_cli_tail;
 
 const tr_cli_command *const tr_cli_commands[] = {&tr_cli_serve, &tr_cli_tail, &tr_cli_replicate, &tr_cli_log,
-                                                 NULL};
+                                                 &tr_cli_events_command, NULL};
 
 int main(int argc, char **argv)
 {

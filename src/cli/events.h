@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TAILRACE_CLI_EVENTS_H
+#define TAILRACE_CLI_EVENTS_H
+
+/** events.h: what the verbs of `tailrace events` share. */
+
+#include "cli/where.h"
+
+#include <tailrace/aggregate.h>
+#include <tailrace/eventstore.h>
+
+/** Bytes of a line of JSON that is read: an event of 400 KB with every byte escaped, and room. */
+#define TR_CLI_LINE_MAX ((size_t)4 << 20)
+
+/** One run of the command: its options, and where it works. */
+typedef struct tr_cli_events {
+    tr_cli *cli;
+    tr_cli_where where;
+    tr_cli_place place;
+    const char *table;
+    bool legacy, force, strict, atomic, reverse, all, stream, with_snapshots;
+    const char *expect, *rules, *exec, *with, *page_token, *after, *before, *snapshots;
+    uint64_t min, max, limit, parallel;
+    int64_t at_ms;
+    tr_eventstore *store; /* of the verbs that work on one */
+} tr_cli_events;
+
+int tr_cli_events_push(tr_cli_events *c, tr_error *err);
+int tr_cli_events_group(tr_cli_events *c, tr_error *err);
+int tr_cli_events_get(tr_cli_events *c, tr_error *err);
+int tr_cli_events_list(tr_cli_events *c, tr_error *err);
+int tr_cli_events_aggregate(tr_cli_events *c, tr_error *err);
+int tr_cli_events_init(tr_cli_events *c, tr_error *err);
+
+/** Opens a store of the chosen table and layout. */
+int tr_cli_open_store(tr_cli_events *c, const char *id, const char *table, tr_eventstore **ret_store,
+                      tr_error *err);
+/** The next line that is not empty, without its end; valid until the next call. TR_ECLOSED at the end. */
+typedef struct tr_cli_lines {
+    void *file; /* FILE */
+    tr_buf line;
+    uint64_t number; /* of the line, from 1 */
+} tr_cli_lines;
+void tr_cli_lines_init(tr_cli_lines *lines, void *file);
+int tr_cli_next_line(tr_cli_lines *lines, tr_view *ret_line, tr_error *err);
+void tr_cli_lines_done(tr_cli_lines *lines);
+/** Puts the line's number before an error's message. Returns `code`. */
+int tr_cli_line_error(const tr_cli_lines *lines, int code, tr_error *err);
+/** Prints what a buffer holds and a line's end. TR_EIO. */
+int tr_cli_print_line(tr_buf *text, tr_error *err);
+int tr_cli_print_event(const tr_event *event, tr_error *err);
+
+#endif
