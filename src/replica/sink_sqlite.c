@@ -88,16 +88,17 @@ static void put_quoted(tr_buf *out, const char *prefix, tr_view name)
     tr_buf_putc(out, '"');
 }
 
-/* SQLite's names are the same regardless of case (in ASCII), DynamoDB's are not. */
+/* SQLite's names are the same regardless of case (in ASCII), DynamoDB's are not. Where both key attributes
+ * collide with a column of ours and with each other, the second one gets the prefix twice. */
 static const char *column_prefix(tr_view name, tr_view other_key)
 {
     static const char *const ours[] = {"_key", "item", "dynamodb_json", "sequence_number"};
+    bool twins =
+        other_key.len && other_key.len == name.len && strncasecmp(other_key.ptr, name.ptr, name.len) == 0;
     for (size_t i = 0; i < TR_COUNT(ours); i++)
         if (same_name(name, ours[i]))
-            return "key_";
-    return other_key.len == name.len && other_key.len && strncasecmp(other_key.ptr, name.ptr, name.len) == 0
-               ? "key_"
-               : "";
+            return twins ? "key_key_" : "key_";
+    return twins ? "key_" : "";
 }
 
 static const char *table_prefix(tr_view name)

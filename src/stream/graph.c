@@ -49,7 +49,7 @@ static void init_shard(tr__core *core, tr__shard *s, tr_view id, tr_view parent)
     s->saved_pos = s->ack;
     s->timer.fn = tr__reader_due;
     s->lookup_timer.fn = tr__listing_lookup_due;
-    s->tip_ms = s->acked_time_ms = -1;
+    s->tip_ms = s->acked_time_ms = s->page_ms = -1;
     s->version = 1; /* not saved yet */
     for (size_t i = 0; i < lanes_of_shard(core); i++) {
         s->lanes[i].shard = s;

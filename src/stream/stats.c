@@ -41,6 +41,8 @@ static int64_t lag_of(const tr__core *core, const tr__shard *s)
         return at_least_zero(core->now - s->tip_ms);
     if (s->acked_time_ms >= 0)
         return at_least_zero(service - s->acked_time_ms);
+    if (s->page_ms < s->open_ms)
+        return -1; /* nothing was heard of it yet */
     return at_least_zero(core->now - s->open_ms);
 }
 
@@ -49,11 +51,19 @@ void tr__core_get_stats(const tr__core *core, tr_stream_stats *ret)
     *ret = core->stats;
     ret->stream_arn = core->arn;
     ret->lag_ms = -1;
+    bool unknown = false;
     for (const tr__shard *s = core->shards; s; s = s->hh.next) {
-        int64_t lag = s->phase == TR__PHASE_READING || s->phase == TR__PHASE_DRAINING ? lag_of(core, s) : -1;
+        if (s->phase == TR__PHASE_WAITING && !core->fleet) /* whose parent ended just now: soon to be read */
+            unknown |= tr__graph_parent_done((tr__core *)(uintptr_t)core, s);
+        if (s->phase != TR__PHASE_READING && s->phase != TR__PHASE_DRAINING)
+            continue;
+        int64_t lag = lag_of(core, s);
+        unknown |= lag < 0;
         if (lag > ret->lag_ms)
             ret->lag_ms = lag;
     }
+    if (unknown)
+        ret->lag_ms = -1;
     ret->caught_up = core->caught_up;
     ret->unacknowledged = core->unacked;
     ret->unacknowledged_bytes = core->held_bytes;
