@@ -255,6 +255,12 @@ int tr_engine_poll(tr_engine *engine, tr_error *err)
 
 /* ------------------------------------------------------------------------------------------ others' use */
 
+int tr_engine_write_out(tr_engine *engine, tr_error *err)
+{
+    int rc = tr__engine_writable(engine, err);
+    return rc ? rc : tr__engine_write_out(engine, err);
+}
+
 int tr_engine_checkpoint(tr_engine *engine, const char *dir, tr_error *err)
 {
     int rc = tr_engine_sync_wait(engine, err);

@@ -365,6 +365,19 @@ void tr_engine_unlisten(tr_engine *engine, tr_listener *listener);
  * TR_EUNSUPPORTED in memory. */
 int tr_engine_checkpoint(tr_engine *engine, const char *dir, tr_error *err);
 
+/** Told of each thing that is not as it should be, in words. */
+typedef void tr_problem_fn(void *ctx, const char *problem);
+/**
+ * Reads the whole store: every item and record must be sound and lie where it should, counts must be right,
+ * and indexes and expiry lists must hold exactly what follows from the items. The code tells of a store that
+ * cannot be read on; else ret_problems how many were found.
+ */
+int tr_engine_check(tr_engine *engine, tr_problem_fn *fn, void *ctx, uint64_t *ret_problems, tr_error *err);
+
+/** Makes what is in the batch visible to gets of the store's latest state, without having it synced. For
+ * whoever must read what it has just put into the batch. */
+int tr_engine_write_out(tr_engine *engine, tr_error *err);
+
 /** The store, for the bus: its writes join the engine's batch (family TR_KV_BUS only) and follow the same
  * tickets. */
 tr_kv *tr_engine_kv(tr_engine *engine);

@@ -289,7 +289,12 @@ static inline bool tr__fill_has(const tr__table *table, uint32_t space, tr_view 
 /** Some items of one table's filling; ret_more is set if there is anything to fill. */
 int tr__fill_step(tr_engine *engine, bool *ret_more, tr_error *err);
 
+/** Key and value of the entry that the item must have; TR_ENOTFOUND: none. */
+int tr__index_entry(const tr__table *table, unsigned i, tr_item item, tr_buf *key, tr_buf *value);
+
 /* expiry.c */
+/** When the item expires, if it ever does. */
+bool tr__expiry_of(const tr_table *table, tr_item item, int64_t *ret_s);
 int tr__expiry_stage(tr_engine *engine, const tr__table *table, tr_view item_key, tr_item before,
                      tr_item after);
 /** Deletes what is due, when a sweep is. */

@@ -15,7 +15,7 @@
 /* Beyond this a double has no whole seconds; nothing sensible lies there. */
 #define TIME_MAX_S 9007199254740992.0
 
-static bool expiry_of(const tr_table *table, tr_item item, int64_t *ret_s)
+bool tr__expiry_of(const tr_table *table, tr_item item, int64_t *ret_s)
 {
     tr_value value;
     if (!item.len || tr_item_get(item, table->ttl_attribute, &value) != 0 || value.type != TR_N)
@@ -42,7 +42,7 @@ int tr__expiry_stage(tr_engine *engine, const tr__table *table, tr_view item_key
 {
     static const char version = TR__VALUE_VERSION;
     int64_t old = 0, new = 0;
-    bool had = expiry_of(&table->pub, before, &old), has = expiry_of(&table->pub, after, &new);
+    bool had = tr__expiry_of(&table->pub, before, &old), has = tr__expiry_of(&table->pub, after, &new);
     if (had == has && old == new)
         return 0;
     if (had) {

@@ -194,3 +194,16 @@ int tr__index_fill(tr_engine *engine, tr__table *table, unsigned i, tr_item item
 {
     return stage_one(engine, table, i, (tr_item){NULL, 0}, item);
 }
+
+int tr__index_entry(const tr__table *table, unsigned i, tr_item item, tr_buf *key, tr_buf *value)
+{
+    entry e;
+    int rc = entry_of(table, i, item, key, value, &e);
+    if (rc || !e.there)
+        return rc ? rc : TR_ENOTFOUND;
+    if (!table->index[i].names) {
+        tr_buf_reset(value);
+        tr_buf_put_view(value, item);
+    }
+    return tr_buf_status(value);
+}

@@ -563,6 +563,12 @@ void world_step(world *w)
     take_answers(w);
 }
 
+static void print_problem(void *ctx, const char *problem)
+{
+    (void)ctx;
+    (void)fprintf(stderr, "%s\n", problem);
+}
+
 void world_check(world *w)
 {
     world_settle(w);
@@ -573,6 +579,9 @@ void world_check(world *w)
     world_settle(w);
     check_tables(w);
     check_streams(w);
+    uint64_t problems;
+    MUST(w, tr_engine_check(w->engine, print_problem, NULL, &problems, err));
+    EXPECT(w, problems == 0, "%llu problems", (unsigned long long)problems);
 }
 
 void world_recover(world *w)

@@ -276,6 +276,62 @@ static void test_snapshot(void **state)
     tr_engine_snapshot_free(f->engine, snapshot);
 }
 
+/* ---------------------------------------------------------------------------------- copies and checking */
+
+static void note_problem(void *ctx, const char *problem)
+{
+    snprintf(ctx, 256, "%s", problem);
+}
+
+/** A copy holds what was there when it was made, and can be opened beside the original. */
+static void test_checkpoint(void **state)
+{
+    fixture *f = *state;
+    tr_table *t = make_table(f, "t", false, TR_NEW_IMAGE);
+    put(f, t, A1);
+    char dir[80];
+    snprintf(dir, sizeof dir, "%s.copy", f->dir);
+    CHECK(f, tr_engine_checkpoint(f->engine, dir, &f->err));
+    put(f, t, A2);
+    settle(f);
+    fixture copy = {.options = f->options, .now_ms = f->now_ms};
+    copy.options.dir = dir;
+    tr_arena_init(&copy.arena, 1 << 20);
+    open_engine(&copy);
+    expect_get(&copy, tr_engine_table(copy.engine, TR_VIEW("t")), A, A1);
+    uint64_t problems = 1;
+    CHECK(f, tr_engine_check(copy.engine, NULL, NULL, &problems, &f->err));
+    assert_int_equal(problems, 0);
+    close_engine(&copy);
+    tr_arena_done(&copy.arena);
+    remove_tree(dir);
+}
+
+/** What does not belong is found. */
+static void test_check(void **state)
+{
+    fixture *f = *state;
+    tr_table *t = make_table(f, "t", false, TR_VIEW_NONE);
+    put(f, t, A1);
+    settle(f);
+    char problem[256] = "";
+    uint64_t problems = 1;
+    CHECK(f, tr_engine_check(f->engine, note_problem, problem, &problems, &f->err));
+    assert_int_equal(problems, 0);
+    char key[16] = {0};
+    tr_put_be32(key, t->space);
+    tr_item b = item(f, "{\"pk\":{\"S\":\"b\"}}");
+    tr_kv_batch_putv(tr_engine_batch(f->engine), TR_KV_ITEMS, &(tr_view){key, sizeof key}, 1,
+                     (tr_view[]){{"\1", 1}, b}, 2);
+    CHECK(f, tr_engine_check(f->engine, note_problem, problem, &problems, &f->err));
+    assert_int_equal(problems, 2); /* under another key, and not counted */
+    assert_string_equal(problem, "table t has 2 items of 9 bytes, and counts 1 of 6");
+    tr_kv_batch_put(tr_engine_batch(f->engine), TR_KV_ITEMS, (tr_view){key, sizeof key},
+                    TR_VIEW("\1nonsense"));
+    CHECK(f, tr_engine_check(f->engine, note_problem, problem, &problems, &f->err));
+    assert_int_equal(problems, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +344,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_query, setup_memory, teardown),
         cmocka_unit_test_setup_teardown(test_scan, setup_dir, teardown),
         cmocka_unit_test_setup_teardown(test_snapshot, setup_dir, teardown),
+        cmocka_unit_test_setup_teardown(test_checkpoint, setup_dir, teardown),
+        cmocka_unit_test_setup_teardown(test_check, setup_memory, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
