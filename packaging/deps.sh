@@ -14,13 +14,13 @@ build=(
     libcurl4-openssl-dev:pc=libcurl libssl-dev:pc=libcrypto libdeflate-dev:pc=libdeflate
     libsqlite3-dev:pc=sqlite3 libyaml-dev:pc=yaml-0.1 librocksdb-dev:pc=rocksdb libxxhash-dev:pc=libxxhash
     libwslay-dev:file=/usr/include/wslay/wslay.h libpq-dev:pc=libpq uthash-dev:file=/usr/include/uthash.h
-    libcmocka-dev:pc=cmocka libcjson-dev:pc=libcjson
+    libcmocka-dev:pc=cmocka libcjson-dev:pc=libcjson scdoc:cmd=scdoc sqlite3:cmd=sqlite3
 )
 test=(
     g++:cmd=g++ clang:cmd=clang llvm:cmd=llvm-symbolizer clang-format:cmd=clang-format clang-tidy:cmd=clang-tidy
     python3:file=/usr/bin/python3 python3-boto3:file=/usr/lib/python3/dist-packages/boto3/__init__.py
     awscli:file=/usr/bin/aws nodejs:cmd=node npm:cmd=npm default-jre-headless:cmd=java
-    sqlite3:cmd=sqlite3 util-linux:cmd=taskset
+    util-linux:cmd=taskset
 )
 
 case "${1:-build}" in

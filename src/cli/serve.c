@@ -26,7 +26,7 @@ enum {
 
 static const tr_cli_option options[] = {
     {"data", OPT_DATA, "DIR", "keep everything in this directory; it is made if need be"},
-    {"memory", OPT_MEMORY, NULL, "keep everything in memory: gone at the end"},
+    {"memory", OPT_MEMORY, NULL, "keep everything in memory: gone at the end (the default)"},
     {"listen", OPT_LISTEN, "HOST:PORT",
      "listen here; may be given several times, port 0\nis any free one (127.0.0.1:8000)"},
     {"region", OPT_REGION, "REGION", "the region in ARNs (us-east-1)"},
@@ -106,7 +106,7 @@ static int check(const tr_cli *cli, settings *s)
     if (s->memory && s->server.data_dir)
         return tr_cli_usage(cli, "--data and --memory exclude each other");
     if (!s->memory && !s->server.data_dir)
-        return tr_cli_usage(cli, "where is the data kept? Give --data DIR or --memory");
+        tr_cli_message(TR_LOG_INFO, "everything is kept in memory and gone at the end; --data DIR keeps it");
     if (!s->server.listen_count)
         s->listen[s->server.listen_count++] = "127.0.0.1:8000";
     s->server.listen = s->listen;
