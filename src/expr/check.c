@@ -25,8 +25,7 @@ static const struct {
                  {"if_not_exists", TR__FUNC_IF_NOT_EXISTS, 2, true},
                  {"list_append", TR__FUNC_LIST_APPEND, 2, true}};
 
-/* ------------------------------------------------------------------------------------------ 1 and 2: names
- */
+/* ----------------------------------------------------------------------------------------- 1 and 2: names */
 
 static int check_function_name(const tr__parse *parse, tr__raw *node)
 {
@@ -70,7 +69,7 @@ int tr__check_names(const tr__parse *parse)
     return 0;
 }
 
-/* --------------------------------------------------------------------------------------- 3: placeholders */
+/* ---------------------------------------------------------------------------------------- 3: placeholders */
 
 static int resolve_path(tr__parse *parse, tr__raw *node)
 {
@@ -105,7 +104,7 @@ static int resolve_value(tr__parse *parse, tr__raw *node)
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------------- 3: operands */
+/* -------------------------------------------------------------------------------------------- 3: operands */
 
 #define BIT(type) (1u << (type))
 #define ORDERED   (BIT(TR_S) | BIT(TR_N) | BIT(TR_B))

@@ -4,7 +4,7 @@
 
 #include <assert.h>
 
-/* ------------------------------------------------------------------------------------------- attributes */
+/* --------------------------------------------------------------------------------------------- attributes */
 
 int tr__names_add(tr__names *list, tr_arena *arena, tr_view name)
 {
@@ -59,7 +59,7 @@ bool tr_condition_nests(const tr_condition *condition, tr_view attribute)
     return nests(condition->root, attribute);
 }
 
-/* -------------------------------------------------------------------------------------------- by hand */
+/* ------------------------------------------------------------------------------------------------ by hand */
 
 const tr_cond *tr_cond_logic(tr_arena *arena, tr_cond_op op, const tr_cond *const *children, uint32_t count)
 {
@@ -113,7 +113,7 @@ int tr_condition_of(tr_arena *arena, const tr_cond *root, const tr_condition **r
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------------- from text */
+/* ---------------------------------------------------------------------------------------------- from text */
 
 static tr_cond_op op_of(const tr__raw *node)
 {

@@ -13,7 +13,7 @@ void tr_expr_env_init(tr_expr_env *env, tr_arena *arena)
     *env = (tr_expr_env){.arena = arena};
 }
 
-/* ---------------------------------------------------------------------------------------------- adding */
+/* ------------------------------------------------------------------------------------------------- adding */
 
 /* Room for one more element; the array may move. */
 static void *grow(tr_arena *arena, void *array, uint32_t count, uint32_t *cap, size_t size)
@@ -60,7 +60,7 @@ int tr_expr_env_add_value(tr_expr_env *env, tr_view placeholder, tr_value value)
     return add_value(env, &(tr_expr_value){.placeholder = placeholder, .value = value});
 }
 
-/* ------------------------------------------------------------------------------------------- searching */
+/* ---------------------------------------------------------------------------------------------- searching */
 
 static tr_view name_key(const void *array, uint32_t i)
 {
@@ -144,7 +144,7 @@ const tr_expr_value *tr__env_value(tr_expr_env *env, tr_view placeholder)
     return &env->values[i];
 }
 
-/* --------------------------------------------------------------------------------------------- reading */
+/* ------------------------------------------------------------------------------------------------ reading */
 
 static int json_fail(const tr_json_reader *reader, tr_error *err)
 {
@@ -301,7 +301,7 @@ int tr_expr_env_read_values(tr_expr_env *env, tr_json_reader *reader, tr_buf *sc
     return 0;
 }
 
-/* -------------------------------------------------------------------------------------------- checking */
+/* ----------------------------------------------------------------------------------------------- checking */
 
 /* A sign, then letters, digits and underscores. */
 static bool is_placeholder(tr_view text, char sign)
@@ -419,7 +419,7 @@ int tr_expr_env_check(const tr_expr_env *env, const tr_expr_param *params, uint3
     return r < 0 ? r : check_values(env, err);
 }
 
-/* ---------------------------------------------------------------------------------------------- unused */
+/* ------------------------------------------------------------------------------------------------- unused */
 
 /*
  * The service keeps placeholders in a java.util.HashMap, copies its keys into a HashSet, removes those that

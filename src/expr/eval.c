@@ -2,7 +2,7 @@
 /* Document paths, and conditions on packed items. */
 #include "internal.h"
 
-/* ------------------------------------------------------------------------------------------------ paths */
+/* -------------------------------------------------------------------------------------------------- paths */
 
 int tr_path_of(tr_arena *arena, tr_view attribute, tr_path *ret_path)
 {
@@ -45,7 +45,7 @@ void tr_path_print(const tr_path *path, tr_buf *out)
     tr_buf_putc(out, ']');
 }
 
-/* --------------------------------------------------------------------------------------------- operands */
+/* ----------------------------------------------------------------------------------------------- operands */
 
 /* Room for a size as a number. */
 typedef struct sized {
@@ -100,7 +100,7 @@ static tr_value fetch(const tr_operand *operand, tr_item item, sized *room)
     return operand->kind == TR_OPERAND_SIZE ? size_of(value, room) : value;
 }
 
-/* ------------------------------------------------------------------------------------------------ tests */
+/* -------------------------------------------------------------------------------------------------- tests */
 
 static bool same(tr_value a, tr_value b)
 {

@@ -22,7 +22,9 @@
  * one by one. Trees refer to the texts, names and values they were made from, which must live as long as the
  * arena does. Threads: parsed trees do not change; evaluating one from several threads is safe, each with an
  * arena of its own. Errors: 0, TR_ENOMEM, or TR_EINVAL with `err` (may be NULL) worded as the service words
- * it: type "ValidationException", http_status 400. Nothing here recurses deeper than TR_EXPR_DEPTH_MAX.
+ * it: type "ValidationException", http_status 400. (PutItem and UpdateItem put "1 validation error
+ * detected: " before the errors of parsing; that is the caller's.) Nothing here recurses deeper than
+ * TR_EXPR_DEPTH_MAX.
  */
 
 #include <tailrace/item.h>
@@ -58,7 +60,7 @@ const char *tr_expr_kind_name(tr_expr_kind kind);
 /** Whether the word is one of the service's 573 reserved words, in any case. */
 bool tr_expr_reserved(tr_view word);
 
-/* ------------------------------------------------------------------------------------------ placeholders */
+/* ------------------------------------------------------------------------------------------- placeholders */
 
 typedef struct tr_expr_name {
     tr_view placeholder; /**< "#n", with its sign */
@@ -99,8 +101,10 @@ int tr_expr_env_read_names(tr_expr_env *env, tr_json_reader *reader, tr_error *e
  * Reads the map of values, whose first token was just read. Values are packed by way of `scratch` (may be
  * NULL; its contents are lost) and copied into the arena. If a value is at fault, the code is that of
  * tr_value_read, and env->item_error and env->item_error_key tell which and how: src/api words it
- * ("ExpressionAttributeValues contains invalid value: … for key :v"); err then holds a rough text. A caller
- * that must find other faults first keeps the map's text (tr_json_raw) and reads it here when its turn comes.
+ * ("ExpressionAttributeValues contains invalid value: … for key :v"); err then holds a rough text. The keys
+ * behind it are read all the same, since tr_expr_env_check tells their syntax before any faulty value, and
+ * the reader stands behind the map. A caller that must find other faults first keeps the map's text
+ * (tr_json_raw) and reads it here when its turn comes.
  */
 int tr_expr_env_read_values(tr_expr_env *env, tr_json_reader *reader, tr_buf *scratch, tr_error *err);
 /** Adds one by hand. `value` must live as long as the arena. */
@@ -124,7 +128,7 @@ int tr_expr_env_check_given(const tr_expr_env *env, const tr_expr_param *params,
  * values. */
 int tr_expr_env_check_unused(tr_expr_env *env, tr_error *err);
 
-/* ------------------------------------------------------------------------------------------------- paths */
+/* -------------------------------------------------------------------------------------------------- paths */
 
 /** A step of a document path: .name or [index]. */
 typedef struct tr_path_part {
@@ -145,7 +149,7 @@ int tr_path_get(const tr_path *path, tr_item item, tr_value *ret_value);
 /** "[a, b, [3], c]", as the service prints paths. */
 void tr_path_print(const tr_path *path, tr_buf *out);
 
-/* -------------------------------------------------------------------------------------------- conditions */
+/* --------------------------------------------------------------------------------------------- conditions */
 
 typedef enum tr_cond_op {
     TR_COND_AND, /**< of one or more children */
@@ -220,7 +224,7 @@ static inline tr_operand tr_operand_size(tr_path path)
     return (tr_operand){.kind = TR_OPERAND_SIZE, .path = path};
 }
 
-/* ---------------------------------------------------------------------------------------- key conditions */
+/* ----------------------------------------------------------------------------------------- key conditions */
 
 typedef enum tr_key_op {
     TR_KEY_NONE,

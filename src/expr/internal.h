@@ -18,13 +18,13 @@
 
 #include "expr/expr.h"
 
-/* -------------------------------------------------------------------------------------------- errors */
+/* ------------------------------------------------------------------------------------------------- errors */
 
 /** Fails with a ValidationException of this text. */
 int tr__expr_fail(tr_error *err, const char *format, ...) TR_PRINTF(2, 3);
 int tr__expr_nomem(tr_error *err);
 
-/* -------------------------------------------------------------------------------------------- tokens */
+/* ------------------------------------------------------------------------------------------------- tokens */
 
 typedef enum tr__tok {
     TR__TOK_EOF,
@@ -86,7 +86,7 @@ static inline bool tr__lex_take(tr__lexer *lexer, tr__tok kind)
 /** "Syntax error; token: "…", near: "…"" of the token. Returns TR_EINVAL. */
 int tr__lex_fail(const tr__lexer *lexer, tr_error *err);
 
-/* ------------------------------------------------------------------------------------------ raw nodes */
+/* ---------------------------------------------------------------------------------------------- raw nodes */
 
 typedef enum tr__raw_kind {
     TR__RAW_PATH,
@@ -166,7 +166,7 @@ int tr__parse_syntax(const tr__parse *parse);
 /** The error of a prefix, "Invalid ConditionExpression: " and so on. */
 int tr__parse_fail(const tr__parse *parse, const char *format, ...) TR_PRINTF(2, 3);
 
-/* ------------------------------------------------------------------------------------------- checking */
+/* ----------------------------------------------------------------------------------------------- checking */
 
 /** After the text is parsed: redundant parentheses, then what is refused by name, in the order of the text.
  */
@@ -180,7 +180,7 @@ const tr_expr_name *tr__env_name(tr_expr_env *env, tr_view placeholder);
 /** Java's String.hashCode of UTF-8 text, spread as java.util.HashMap does. */
 uint32_t tr__java_hash(tr_view text);
 
-/* ---------------------------------------------------------------------------------------- path tries */
+/* --------------------------------------------------------------------------------------------- path tries */
 
 /**
  * Document paths that do not overlap, sorted: children of a node are all names (bytewise) or all indexes
@@ -220,7 +220,7 @@ typedef struct tr__names {
 } tr__names;
 int tr__names_add(tr__names *list, tr_arena *arena, tr_view name);
 
-/* --------------------------------------------------------------------------------------- packed bytes */
+/* ------------------------------------------------------------------------------------------- packed bytes */
 
 static inline char *tr__emit(char *at, tr_view bytes)
 {

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-/* ------------------------------------------------------------------------------------------ taking apart */
+/* ------------------------------------------------------------------------------------------- taking apart */
 
 typedef struct taker {
     tr_arena *arena;
@@ -179,7 +179,7 @@ int tr_key_expr_check(const tr_key_expr *expr, tr_error *err)
     return expr->fault ? tr__expr_fail(err, "%s", expr->fault) : 0;
 }
 
-/* ------------------------------------------------------------------------------------- fitting to a key */
+/* --------------------------------------------------------------------------------------- fitting to a key */
 
 typedef struct fitter {
     const tr_key_expr *expr;

@@ -17,7 +17,7 @@
 
 #include <stdio.h>
 
-/* ------------------------------------------------------------------------------------------------ nodes */
+/* -------------------------------------------------------------------------------------------------- nodes */
 
 int tr__parse_fail(const tr__parse *parse, const char *format, ...)
 {
@@ -76,7 +76,7 @@ static void add_operand(tr__raw *node, tr__raw *operand)
     node->count++;
 }
 
-/* ------------------------------------------------------------------------------------------------ paths */
+/* -------------------------------------------------------------------------------------------------- paths */
 
 /* One step more; those beyond the limit are counted only. */
 static void add_step(tr__raw *node, tr_path_part *parts, tr_path_part part)
@@ -167,7 +167,7 @@ int tr__parse_value(tr__parse *parse, tr__raw **ret_value)
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------- what is open yet */
+/* --------------------------------------------------------------------------------------- what is open yet */
 
 typedef enum frame_kind {
     FRAME_GROUP,         /* "(" of a condition or an operand; in terms, of a term or an operand */
@@ -271,7 +271,7 @@ static void finish(builder *b, piece_kind kind)
     b->grouped = false;
 }
 
-/* ------------------------------------------------------------------------------------- beginning a piece */
+/* -------------------------------------------------------------------------------------- beginning a piece */
 
 static int begin_function(builder *b, tr_view name)
 {
@@ -410,8 +410,7 @@ static int operand_behind(builder *b)
     }
 }
 
-/* -------------------------------------------------------------------------------------- behind a condition
- */
+/* ------------------------------------------------------------------------------------- behind a condition */
 
 /* NOT, and then AND, get the piece; OR too if `all`. */
 static void reduce(builder *b, bool all)

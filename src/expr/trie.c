@@ -7,13 +7,13 @@
  * walks what hangs where the two met, which need not be the one that is in the way (the public tests of
  * dynalite note when the service began to do so). The order of that walk is the order of a java.util.HashMap,
  * and the steps of an update are evaluated in it too, which shows when several of them fail. What is known of
- * it was found by asking DynamoDB Local: see in_order.
+ * it was found by asking DynamoDB Local: see bucket_of.
  */
 #include "internal.h"
 
 #include <assert.h>
 
-/* ----------------------------------------------------------------------------------------- Java's hashes */
+/* ------------------------------------------------------------------------------------------ Java's hashes */
 
 /* A UTF-8 character's code point, and the bytes it takes. Bytes that are none count as Latin-1. */
 static uint32_t code_point(const uint8_t *at, size_t left, size_t *ret_len)
@@ -55,8 +55,7 @@ uint32_t tr__java_hash(tr_view text)
     return spread(java_hash(text));
 }
 
-/* ----------------------------------------------------------------------------------------- the service's
- * order */
+/* ------------------------------------------------------------------------------ the service's order */
 
 /*
  * The keys of the service's maps hash to the hash of the name or index, plus this. Measured: of all
@@ -143,7 +142,7 @@ static int clash(const tr__trie_builder *b, const tr__trie *node, uint32_t numbe
     return r;
 }
 
-/* --------------------------------------------------------------------------------------------- building */
+/* ----------------------------------------------------------------------------------------------- building */
 
 static int part_order(const tr_path_part *a, const tr_path_part *b)
 {
@@ -201,7 +200,7 @@ int tr__trie_insert(tr__trie_builder *b, uint32_t number)
     return 0;
 }
 
-/* -------------------------------------------------------------------------------------------- projecting */
+/* --------------------------------------------------------------------------------------------- projecting */
 
 /*
  * Two passes over the item: the first finds for each node of the trie how long the payload becomes that is

@@ -2,7 +2,7 @@
 /* Update expressions: parsing and checking. */
 #include "update.h"
 
-/* ----------------------------------------------------------------------------------------------- making */
+/* ------------------------------------------------------------------------------------------------- making */
 
 #define PREFIX "Invalid UpdateExpression: "
 
@@ -54,7 +54,7 @@ int tr_update_of(tr_arena *arena, const tr_update_step *steps, uint32_t count, c
     return r < 0 ? r : make(&b, copy, count, ret_update);
 }
 
-/* ---------------------------------------------------------------------------------------------- parsing */
+/* ------------------------------------------------------------------------------------------------ parsing */
 
 /* One action as it was read. */
 typedef struct action {
@@ -118,7 +118,7 @@ static int read_section(reader *r)
     return e;
 }
 
-/* ------------------------------------------------------------------------------------------------ terms */
+/* -------------------------------------------------------------------------------------------------- terms */
 
 static int make_term(tr__parse *parse, tr__raw *node)
 {
@@ -184,7 +184,7 @@ static int check_value(tr__parse *parse, const action *a)
     return a->what == TR_UPDATE_SET ? 0 : check_set_operand(parse, a);
 }
 
-/* --------------------------------------------------------------------------------------------- together */
+/* ----------------------------------------------------------------------------------------------- together */
 
 /*
  * The service looks at names first, then at sections, at the paths that are changed and their overlaps (the
@@ -242,7 +242,7 @@ int tr_update_parse(tr_expr_env *env, tr_view text, const tr_update **ret_update
     return e < 0 ? e : check(&r, ret_update);
 }
 
-/* ------------------------------------------------------------------------------------------------ asking */
+/* ------------------------------------------------------------------------------------------------- asking */
 
 const tr_view *tr_update_attributes(const tr_update *update, uint32_t *ret_count)
 {

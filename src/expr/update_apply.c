@@ -53,7 +53,7 @@ static char *make_room(evaluator *e, size_t size, int *ret_code)
     return room;
 }
 
-/* ----------------------------------------------------------------------------------------------- values */
+/* ------------------------------------------------------------------------------------------------- values */
 
 static int add_numbers(evaluator *e, tr_value a, tr_value b, bool subtract, tr_value *ret_sum)
 {
@@ -125,7 +125,7 @@ static int combine_sets(evaluator *e, tr_value a, tr_value b, bool join, tr_valu
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------ terms */
+/* -------------------------------------------------------------------------------------------------- terms */
 
 static int evaluate(evaluator *e, const tr_term *term, tr_value *ret_value);
 
@@ -181,7 +181,7 @@ static int evaluate(evaluator *e, const tr_term *term, tr_value *ret_value)
     }
 }
 
-/* ------------------------------------------------------------------------------------------------ steps */
+/* -------------------------------------------------------------------------------------------------- steps */
 
 static int add(evaluator *e, const tr_update_step *step, change *ret_change)
 {
@@ -247,7 +247,7 @@ static int take_step(evaluator *e, const tr_update_step *step, change *ret_chang
     }
 }
 
-/* ---------------------------------------------------------------------------------------------- merging */
+/* ------------------------------------------------------------------------------------------------ merging */
 
 typedef struct merger {
     const change *changes;
