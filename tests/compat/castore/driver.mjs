@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// castore itself, driven line by line: a command as JSON on stdin, its outcome as JSON on stdout.
+import { createInterface } from 'node:readline';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { EventStore } from '@castore/core';
+import {
+  DynamoDBSingleTableEventStorageAdapter, ImageParser, LegacyDynamoDBEventStorageAdapter,
+} from '@castore/event-storage-adapter-dynamodb';
+
+const dynamoDBClient = new DynamoDBClient({
+  endpoint: process.argv[2], region: 'us-east-1', credentials: { accessKeyId: 'tailrace', secretAccessKey: 'tailrace' },
+});
+const reducer = (aggregate, event) =>
+  ({ ...aggregate, aggregateId: event.aggregateId, version: event.version, ...event.payload });
+
+const stores = new Map();
+const storeOf = ({ store, table, legacy }) => {
+  const key = JSON.stringify([store, table, legacy]);
+  if (!stores.has(key)) {
+    const Adapter = legacy ? LegacyDynamoDBEventStorageAdapter : DynamoDBSingleTableEventStorageAdapter;
+    stores.set(key, new EventStore({
+      eventStoreId: store, eventTypes: [], reducer,
+      eventStorageAdapter: new Adapter({ tableName: table, dynamoDBClient }),
+    }));
+  }
+  return stores.get(key);
+};
+
+const operations = {
+  push: c => storeOf(c).pushEvent(c.event, c.force === undefined ? {} : { force: c.force }),
+  get: c => storeOf(c).getEvents(c.aggregate, c.options),
+  list: c => storeOf(c).listAggregateIds(c.options),
+  aggregate: c => storeOf(c).getExistingAggregate(c.aggregate, c.options),
+  simulate: c => ({ aggregate: storeOf(c).simulateAggregate(c.events, c.options) }),
+  group: c => EventStore.pushEventGroup(c.force === undefined ? {} : { force: c.force },
+    ...c.members.map(m => storeOf(m).groupEvent(m.event))),
+  image: c => new ImageParser({ sourceEventStores: c.stores.map(store => storeOf({ ...c, store })) }).parseImage(c.image),
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const command = JSON.parse(line);
+  let outcome;
+  try {
+    outcome = { ok: await operations[command.op](command) };
+  } catch (e) {
+    outcome = { error: { name: e.name, code: e.code, message: e.message } };
+  }
+  process.stdout.write(`${JSON.stringify(outcome, (_, v) => (typeof v === 'bigint' ? Number(v) : v))}\n`);
+}
