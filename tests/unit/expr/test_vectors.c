@@ -26,6 +26,24 @@ static struct {
     tr_arena arena;
 } file;
 
+static long allowed = -1; /* allocations until one fails; later ones succeed again */
+static long live;         /* blocks not freed yet */
+
+static void *failing_realloc(void *ptr, size_t size)
+{
+    if (allowed >= 0 && allowed-- == 0)
+        return NULL;
+    void *got = realloc(ptr, size);
+    live += got && !ptr;
+    return got;
+}
+
+static void counting_free(void *ptr)
+{
+    live -= ptr != NULL;
+    free(ptr);
+}
+
 static tr_view member(tr_view json, const char *name)
 {
     tr_json_reader r;
@@ -172,7 +190,7 @@ static void answers_as_the_service_does(void **state)
     }
 }
 
-/* Every allocation of every case fails in turn: an error comes of it, never a wrong answer. */
+/* Every size of arena up to the one a case needs: an error comes of it, never a wrong answer. */
 static void survives_want_of_memory(void **state)
 {
     (void)state;
@@ -201,9 +219,39 @@ static void survives_want_of_memory(void **state)
     assert_true(failures > 1000);
 }
 
+/* Every allocation fails once: TR_ENOMEM or, later ones succeeding, the right answer; and nothing leaks. */
+static void survives_failing_allocations(void **state)
+{
+    (void)state;
+    size_t failures = 0;
+    for (size_t i = 0; i < file.count; i += 7) {
+        for (long n = 0, failed = 1; failed; n++) {
+            tr_arena arena;
+            outcome o;
+            long before = live;
+            tr_arena_init(&arena, 64 << 20);
+            allowed = n;
+            vector_run(&file.lines[i].v, &arena, &o);
+            failed = allowed < 0;
+            allowed = -1;
+            if (o.code != TR_ENOMEM)
+                check_line(&file.lines[i], &o, &arena);
+            else
+                assert_true(failed);
+            failures += o.code == TR_ENOMEM;
+            tr_arena_done(&arena);
+            assert_int_equal(live, before);
+            assert_true(n < 1000);
+        }
+    }
+    assert_true(failures > 200);
+}
+
 int main(void)
 {
+    tr_set_allocator(failing_realloc, counting_free);
     const struct CMUnitTest tests[] = {cmocka_unit_test(answers_as_the_service_does),
-                                       cmocka_unit_test(survives_want_of_memory)};
+                                       cmocka_unit_test(survives_want_of_memory),
+                                       cmocka_unit_test(survives_failing_allocations)};
     return cmocka_run_group_tests_name("expr_vectors", tests, read_file, drop_file);
 }
