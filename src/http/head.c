@@ -208,6 +208,10 @@ static int take_headers(tr_http_request *request, struct filling *f, tr_view aut
 {
     struct framing framing = {0};
     for (size_t i = 0; i < f->count; i++) {
+        if (f->headers[i].name.len == 0) {
+            *ret_why = "a header has no name";
+            return 400;
+        }
         lower_case(f->headers[i].name);
         int status = note_header(f->headers[i], &framing, head, ret_why);
         if (status)

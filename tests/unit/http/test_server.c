@@ -138,6 +138,7 @@ static void malformed_requests_are_refused(void **state)
         {"GET / HTTP/1.1\r\n" HOST "X: a\r\n b\r\n\r\n", "400"},
         {"GET / HTTP/1.1\r\n" HOST "X : a\r\n\r\n", "400"},
         {"GET / HTTP/1.1\r\n" HOST "X\r\n\r\n", "400"},
+        {"GET / HTTP/1.1\r\n" HOST ": chunked\r\n\r\n", "400"},
         {"GET / HTTP/1.1\r\n" HOST "X: a\x01z\r\n\r\n", "400"},
         {"GET / HTTP/1.1\r\n\r\n", "400"},
         {"GET / HTTP/1.1\r\n" HOST HOST "\r\n", "400"},
