@@ -521,8 +521,10 @@ static void turn_away(tr__http_conn *conn)
 void tr__conn_accept(tr_http_server *server, struct listener *listener)
 {
     tr__http_conn *conn = tr_calloc(1, sizeof *conn);
-    if (!conn) {
-        tr_log(&server->options.logger, TR_LOG_ERROR, "http: out of memory, a connection is left waiting");
+    listener->stalled = conn == NULL;
+    if (!conn) { /* libuv offers no further one until this is taken */
+        tr_log(&server->options.logger, TR_LOG_ERROR, "http: out of memory, connections are left waiting");
+        tr__server_retry_soon(server);
         return;
     }
     conn->server = server;

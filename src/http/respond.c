@@ -55,6 +55,8 @@ static void put_status(tr_http_server *server, tr_buf *head, int status)
     tr__server_date(server);
     if (status == 200) {
         tr_buf_put_view(head, tr_buf_view(&server->ok_head));
+        if (tr_buf_status(&server->ok_head))
+            head->status = tr_buf_status(&server->ok_head);
         return;
     }
     tr_buf_put_str(head, "HTTP/1.1 ");

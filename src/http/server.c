@@ -24,7 +24,6 @@ void tr__server_date(tr_http_server *server)
     (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
     if (now.tv_sec == server->date_s)
         return;
-    server->date_s = now.tv_sec;
     struct tm t;
     (void)gmtime_r(&now.tv_sec, &t);
     (void)snprintf(server->date, sizeof server->date, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
@@ -33,6 +32,7 @@ void tr__server_date(tr_http_server *server)
     tr_buf_reset(&server->ok_head);
     tr_buf_printf(&server->ok_head, "HTTP/1.1 200 OK\r\nDate: %s\r\n", server->date);
     tr_buf_put_view(&server->ok_head, tr_buf_view(&server->extra));
+    server->date_s = tr_buf_status(&server->ok_head) ? -1 : now.tv_sec;
 }
 
 /* ----------------------------------------------------------------------------------------------- listening
@@ -303,10 +303,20 @@ void tr_http_server_close(tr_http_server *server, int64_t grace_ms, void (*done)
     (void)uv_timer_start(&server->sweep, on_sweep, 0, (uint64_t)every);
 }
 
+#define RETRY_MS 20
+
+void tr__server_retry_soon(tr_http_server *server)
+{
+    (void)uv_timer_start(&server->sweep, on_sweep, RETRY_MS, (uint64_t)server->sweep_every_ms);
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
     tr_http_server *server = timer->data;
     int64_t now = (int64_t)uv_now(server->loop);
+    for (size_t i = 0; i < server->listener_count && !server->closing; i++)
+        if (server->listeners[i].stalled)
+            tr__conn_accept(server, &server->listeners[i]);
     bool cut = server->closing && now >= server->close_deadline;
     for (tr__http_conn *conn = server->conns, *next; conn; conn = next) {
         next = conn->next;

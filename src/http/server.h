@@ -99,6 +99,7 @@ struct listener {
     tr_http_server *server;
     unsigned port;
     bool is_unix;
+    bool stalled; /* a connection waits that there was no memory for */
 };
 
 struct tr_http_server {
@@ -139,6 +140,8 @@ struct tr_http_server {
 /* server.c */
 void tr__server_conn_opened(tr_http_server *server);
 void tr__server_conn_closed(tr_http_server *server);
+/** Looks after stalled listeners in a moment. */
+void tr__server_retry_soon(tr_http_server *server);
 /** Makes date and ok_head say the present second. */
 void tr__server_date(tr_http_server *server);
 
