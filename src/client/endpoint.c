@@ -216,6 +216,8 @@ static int find_region(const tr_client_options *options, const tr__profiles *pro
         region = region_of_host(dynamodb->host);
     else if (!named)
         region = region_of_instance();
+    if (!region && (named || !is_aws))
+        return tr_fail(err, TR_ENOMEM, "out of memory");
     if (!region)
         return tr_fail(
             err, TR_EINVAL,
