@@ -61,7 +61,7 @@ static void recycle(tr_http_request *request, const tr_http_options *options)
     tr_arena_reset(&request->arena);
     keep_small(&request->out, TR__HTTP_KEEP_OUT);
     request->out.limit = options->out_limit; /* a buffer handed over had its own */
-    keep_small(&request->p.head, 4096);
+    keep_small(&request->p.head, 8192);
     keep_small(&request->p.body, 0);
     keep_small(&request->p.sending, 0);
 }

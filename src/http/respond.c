@@ -5,6 +5,8 @@
 
 #include <assert.h>
 
+#define JOIN_MAX 2048 /* bytes of a body that are sent in the head's buffer */
+
 static const char *reason(int status)
 {
     static const struct {
@@ -192,6 +194,12 @@ static bool make_head(tr_http_request *request, int status, const char *content_
     }
     put_connection(request, head, (flags & TR_HTTP_CLOSE) != 0);
     tr_buf_put_str(head, "\r\n");
+    if (body.len <= JOIN_MAX && !request->p.is_head && !has_no_body(status)) {
+        /* copying a little costs less than a second buffer does in the kernel */
+        tr_buf_put_view(head, body);
+        tr_buf_reset(&request->out);
+        request->p.fixed = (tr_view){NULL, 0};
+    }
     return true;
 }
 
