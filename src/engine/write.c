@@ -84,6 +84,12 @@ static int make_after(tr_engine *engine, pending *p, tr_arena *arena, tr_error *
                            : "Item size has exceeded the maximum allowed size");
         return 0;
     }
+    /* a put's item was held to this when it was packed; an update's values, each within it, may add up */
+    if (write->kind == TR_WRITE_UPDATE && tr_item_depth(p->after) > TR_ITEM_DEPTH_MAX) {
+        invalid(write, "Nesting Levels have exceeded supported limits: Attributes in the item have "
+                       "nested levels beyond supported limit");
+        return 0;
+    }
     tr__index_check(write, p->before, p->after);
     return 0;
 }

@@ -282,6 +282,34 @@ static void huge_and_deep_requests_are_refused(void **state)
     tr_buf_done(&body);
 }
 
+static void deep_update(fixture *f, tr_buf *body, int levels)
+{
+    tr_buf_reset(body);
+    tr_buf_put_str(body, "{\"TableName\":\"tab\"" K ",\"UpdateExpression\":\"SET m.x = :v\","
+                         "\"ExpressionAttributeValues\":{\":v\":");
+    for (int i = 0; i < levels; i++)
+        tr_buf_put_str(body, "{\"L\":[");
+    tr_buf_put_str(body, "{\"S\":\"x\"}");
+    for (int i = 0; i < levels; i++)
+        tr_buf_put_str(body, "]}");
+    tr_buf_put_str(body, "}}");
+}
+
+static void updates_nest_no_deeper_than_puts(void **state)
+{
+    fixture *f = *state;
+    make_table(f, "tab");
+    tr_buf body = {0};
+    must(f, "PutItem", "%s",
+         "{\"TableName\":\"tab\",\"Item\":{\"pk\":{\"S\":\"a\"},\"sk\":{\"S\":\"b\"},\"m\":{\"M\":{}}}}");
+    deep_update(f, &body, 30);
+    must(f, "UpdateItem", "%s", tr_buf_cstr(&body));
+    deep_update(f, &body, 31);
+    refused(f, "UpdateItem", tr_buf_cstr(&body), "ValidationException",
+            "Nesting Levels have exceeded supported limits");
+    tr_buf_done(&body);
+}
+
 /* --------------------------------------------------------------------------------------- without memory */
 
 static int64_t allowed = -1; /* allocations until one fails; < 0: none does */
@@ -366,6 +394,7 @@ int main(void)
         T(expressions_are_refused_before_the_table_is_looked_up),
         T(an_unknown_operation_is_told),
         T(huge_and_deep_requests_are_refused),
+        T(updates_nest_no_deeper_than_puts),
         T(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
