@@ -185,7 +185,7 @@ static void queries(bench *b, bool backward)
     report(backward ? "queries of 10, backward" : "queries of 10", n, start, cpu);
 }
 
-static bool count_change(void *ctx, const tr_change *change)
+static bool count_change(void *ctx, const tr_stream_change *change)
 {
     (void)change;
     (*(uint64_t *)ctx)++;

@@ -23,13 +23,13 @@ typedef enum tr_record_event { TR_INSERT = 1, TR_MODIFY = 2, TR_REMOVE = 3 } tr_
 const char *tr_record_event_name(tr_record_event event);
 
 typedef enum tr_view_type {
-    TR_VIEW_UNKNOWN = 0,
+    TR_VIEW_NONE = 0, /**< not told; of a table: no stream */
     TR_KEYS_ONLY,
     TR_NEW_IMAGE,
     TR_OLD_IMAGE,
     TR_NEW_AND_OLD_IMAGES
 } tr_view_type;
-/** "KEYS_ONLY", …; "" for TR_VIEW_UNKNOWN. Static. */
+/** "KEYS_ONLY", …; "" for TR_VIEW_NONE. Static. */
 const char *tr_view_type_name(tr_view_type type);
 
 /** Digits of a sequence number (API Reference, StreamRecord.SequenceNumber: 21 to 40). Shorter ones are

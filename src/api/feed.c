@@ -184,18 +184,20 @@ typedef struct reading {
     size_t emitted;
 } reading;
 
-static bool take(void *ctx, const tr_change *change)
+static bool take(void *ctx, const tr_stream_change *change)
 {
     reading *r = ctx;
-    char sequence[TR_SEQUENCE_TEXT_MAX], id[256];
+    char id[256];
+    tr_record_text text;
+    tr_record record;
     tr_json_writer w;
-    tr_sequence_format(change->sequence, sequence);
+    tr__record_of(r->stream, "", change, &text, &record);
     tr_buf_reset(&r->data);
     tr_json_write_init(&w, &r->data);
-    tr__record_write_line(&w, change);
+    tr_record_write_plain(&w, &record);
     if (tr_buf_status(&r->data))
         return false; /* and the round comes back to it */
-    int n = snprintf(id, sizeof id, "%s/%s", r->feed->label, sequence);
+    int n = snprintf(id, sizeof id, "%s/%s", r->feed->label, text.sequence);
     r->feed->emit(r->feed, tr_view_of(id, (size_t)n), (tr_view){NULL, 0}, tr_buf_view(&r->data));
     r->emitted += r->data.len + (size_t)n;
     r->feed->position = change->sequence + 1;

@@ -13,7 +13,7 @@ static uint32_t checksum(tr_view stream_arn, const char *bytes, size_t len)
 void tr__iterator_put(tr_buf *out, tr_view stream_arn, const char *shard_id, uint64_t position,
                       int64_t made_ms)
 {
-    char bytes[TR_SHARD_ID_MAX + NUMBERS];
+    char bytes[TR_SHARD_ID_SIZE + NUMBERS];
     size_t n = strlen(shard_id) + 1;
     memcpy(bytes, shard_id, n);
     tr_put_be64(bytes + n, position);
@@ -31,7 +31,7 @@ int tr__iterator_get(tr_view text, tr_iterator *ret_iterator)
     if (text.len > TR_ITERATOR_MAX || at == SIZE_MAX)
         return TR_EPARSE;
     tr_view arn = tr_view_of(text.ptr, at), code = tr_view_of(text.ptr + at + 3, text.len - at - 3);
-    if (tr_base64_decode(code, bytes, &len) || len < NUMBERS + 2 || len > TR_SHARD_ID_MAX + NUMBERS)
+    if (tr_base64_decode(code, bytes, &len) || len < NUMBERS + 2 || len > TR_SHARD_ID_SIZE + NUMBERS)
         return TR_EPARSE;
     size_t n = len - NUMBERS;
     if (bytes[n - 1] != 0 || memchr(bytes, 0, n) != bytes + n - 1 ||

@@ -18,7 +18,7 @@
 
 typedef struct tr_iterator {
     tr_view stream_arn; /* in the text */
-    char shard_id[TR_SHARD_ID_MAX];
+    char shard_id[TR_SHARD_ID_SIZE];
     uint64_t position;
     int64_t made_ms;
 } tr_iterator;

@@ -24,82 +24,41 @@ static const tr_member members[] = {
 const tr_shape tr__shape_get_records = TR_SHAPE(records_request, "GetRecordsInput", members);
 
 /* 32 hexadecimal digits, the same whenever the record is read. */
-static void put_event_id(tr_json_writer *w, const tr_stream *stream, uint64_t sequence)
+static void make_event_id(const tr_stream *stream, uint64_t sequence, char *out)
 {
     static const char hex[] = "0123456789abcdef";
     XXH128_hash_t h = XXH3_128bits_withSeed(stream->arn.ptr, stream->arn.len, sequence);
-    char text[32];
     for (int i = 0; i < 16; i++) {
-        text[i] = hex[h.high64 >> (60 - 4 * i) & 15];
-        text[16 + i] = hex[h.low64 >> (60 - 4 * i) & 15];
+        out[i] = hex[h.high64 >> (60 - 4 * i) & 15];
+        out[16 + i] = hex[h.low64 >> (60 - 4 * i) & 15];
     }
-    tr_json_member_string(w, "eventID", tr_view_of(text, sizeof text));
 }
 
-static void put_image(tr_json_writer *w, const char *name, tr_item item)
+void tr__record_of(const tr_stream *stream, const char *region, const tr_stream_change *change,
+                   tr_record_text *text, tr_record *ret)
 {
-    if (!item.len)
-        return;
-    tr_json_name(w, name);
-    tr_item_write(w, item);
-}
-
-void tr__record_write(tr_json_writer *w, const tr_stream *stream, const char *region, const tr_change *change)
-{
-    static const char *const names[] = {
-        [TR_CHANGE_INSERT] = "INSERT", [TR_CHANGE_MODIFY] = "MODIFY", [TR_CHANGE_REMOVE] = "REMOVE"};
-    char sequence[TR_SEQUENCE_TEXT_MAX];
-    tr_sequence_format(change->sequence, sequence);
-    tr_json_begin_object(w);
-    put_event_id(w, stream, change->sequence);
-    tr_json_member_cstring(w, "eventName", names[change->kind]);
-    tr_json_member_cstring(w, "eventVersion", "1.1");
-    tr_json_member_cstring(w, "eventSource", "aws:dynamodb");
-    tr_json_member_cstring(w, "awsRegion", region);
-    tr_json_name(w, "dynamodb");
-    tr_json_begin_object(w);
-    tr_json_member_i64(w, "ApproximateCreationDateTime", change->time_ms / 1000);
-    put_image(w, "Keys", change->keys);
-    put_image(w, "NewImage", change->new_image);
-    put_image(w, "OldImage", change->old_image);
-    tr_json_member_cstring(w, "SequenceNumber", sequence);
-    tr_json_member_u64(w, "SizeBytes", change->size_bytes);
-    tr_json_member_cstring(w, "StreamViewType", tr__view_type_name(stream->view));
-    tr_json_end_object(w);
+    static const tr_record_event events[] = {
+        [TR_CHANGE_INSERT] = TR_INSERT, [TR_CHANGE_MODIFY] = TR_MODIFY, [TR_CHANGE_REMOVE] = TR_REMOVE};
+    tr_sequence_format(change->sequence, text->sequence);
+    make_event_id(stream, change->sequence, text->event_id);
+    *ret = (tr_record){.event = events[change->kind],
+                       .expired = change->expired,
+                       .has_new = change->new_image.len != 0,
+                       .has_old = change->old_image.len != 0,
+                       .view_type = stream->view,
+                       .keys = change->keys,
+                       .new_image = change->new_image,
+                       .old_image = change->old_image,
+                       .sequence_number = tr_view_str(text->sequence),
+                       .shard_id = tr_view_str(change->shard->id),
+                       .event_id = tr_view_of(text->event_id, sizeof text->event_id),
+                       .region = tr_view_str(region),
+                       .time_ms = change->time_ms / 1000 * 1000,
+                       .size_bytes = change->size_bytes};
     if (change->expired) {
-        tr_json_name(w, "userIdentity");
-        tr_json_begin_object(w);
-        tr_json_member_cstring(w, "PrincipalId", "dynamodb.amazonaws.com");
-        tr_json_member_cstring(w, "Type", "Service");
-        tr_json_end_object(w);
+        ret->user_type = TR_VIEW("Service");
+        ret->user_principal = TR_VIEW("dynamodb.amazonaws.com");
     }
-    tr_json_end_object(w);
-}
-
-static void put_plain(tr_json_writer *w, const char *name, tr_item item)
-{
-    if (!item.len)
-        return;
-    tr_json_name(w, name);
-    tr_item_write_plain(w, item);
-}
-
-void tr__record_write_line(tr_json_writer *w, const tr_change *change)
-{
-    static const char *const names[] = {
-        [TR_CHANGE_INSERT] = "insert", [TR_CHANGE_MODIFY] = "modify", [TR_CHANGE_REMOVE] = "remove"};
-    char sequence[TR_SEQUENCE_TEXT_MAX];
-    tr_sequence_format(change->sequence, sequence);
-    tr_json_begin_object(w);
-    tr_json_member_cstring(w, "event", names[change->kind]);
-    put_plain(w, "keys", change->keys);
-    put_plain(w, "new", change->new_image);
-    put_plain(w, "old", change->old_image);
-    tr_json_member_cstring(w, "sequence_number", sequence);
-    tr_json_member_cstring(w, "shard", change->shard->id);
-    tr_json_member_i64(w, "time", change->time_ms / 1000);
-    tr_json_member_bool(w, "expired", change->expired);
-    tr_json_end_object(w);
 }
 
 /** A page under way. */
@@ -111,7 +70,7 @@ typedef struct page {
 } page;
 
 /* One record always fits. */
-static bool take(void *ctx, const tr_change *change)
+static bool take(void *ctx, const tr_stream_change *change)
 {
     page *p = ctx;
     if (p->count && (p->count == p->limit || p->bytes + change->size_bytes > BYTES_MAX)) {
@@ -120,7 +79,10 @@ static bool take(void *ctx, const tr_change *change)
     }
     p->count++;
     p->bytes += change->size_bytes;
-    tr__record_write(&p->call->w, p->stream, p->call->api->region, change);
+    tr_record_text text;
+    tr_record record;
+    tr__record_of(p->stream, p->call->api->region, change, &text, &record);
+    tr_record_write(&p->call->w, &record);
     return true;
 }
 

@@ -6,13 +6,16 @@
 
 #include "engine/engine.h"
 
-/** {"eventID":…,"eventName":…,…,"dynamodb":{…}} */
-void tr__record_write(tr_json_writer *writer, const tr_stream *stream, const char *region,
-                      const tr_change *change);
-/** The line that `tail` prints: {"event":"insert","keys":{…},"new":{…},"old":{…},"sequence_number":"…",
- * "shard":"…","time":<epoch seconds>,"expired":false}, with plain items. As tr_record_write_plain writes it.
+/** What a record points to that no one else keeps. */
+typedef struct tr_record_text {
+    char sequence[TR_SEQUENCE_TEXT_MAX];
+    char event_id[32];
+} tr_record_text;
+
+/** The record of a change, as consumers are handed it; its time is of whole seconds, as the service tells it.
  */
-void tr__record_write_line(tr_json_writer *writer, const tr_change *change);
+void tr__record_of(const tr_stream *stream, const char *region, const tr_stream_change *change,
+                   tr_record_text *text, tr_record *ret_record);
 const tr_shard *tr__find_shard(const tr_stream *stream, tr_view id);
 
 #endif

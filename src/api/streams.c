@@ -198,7 +198,7 @@ int tr__op_describe_stream(tr_call *c, void *request)
     tr_json_member_string(&c->w, "StreamArn", s->arn);
     tr_json_member_string(&c->w, "StreamLabel", s->label);
     tr_json_member_cstring(&c->w, "StreamStatus", s->disabled_ms ? "DISABLED" : "ENABLED");
-    tr_json_member_cstring(&c->w, "StreamViewType", tr__view_type_name(s->view));
+    tr_json_member_cstring(&c->w, "StreamViewType", tr_view_type_name(s->view));
     tr__write_time(&c->w, "CreationRequestDateTime", s->created_ms);
     tr_json_member_string(&c->w, "TableName", s->table_name);
     tr__write_key_schema(&c->w, &s->schema);

@@ -68,7 +68,6 @@ extern const tr_shape tr__shape_tag_element;
 int tr__find_described(tr_call *call, tr_view name, tr_table **ret_table);
 
 /* tables_describe.c */
-const char *tr__view_type_name(tr_view_type view);
 /** "name":seconds.milliseconds */
 void tr__write_time(tr_json_writer *writer, const char *name, int64_t ms);
 /** "KeySchema":[…] */

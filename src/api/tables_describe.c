@@ -8,17 +8,6 @@ static const char *const statuses[] = {[TR_CREATING] = "CREATING",
                                        [TR_DELETING] = "DELETING",
                                        [TR_ACTIVE] = "ACTIVE"};
 
-static const char *const views[] = {[TR_VIEW_NONE] = "",
-                                    [TR_KEYS_ONLY] = "KEYS_ONLY",
-                                    [TR_NEW_IMAGE] = "NEW_IMAGE",
-                                    [TR_OLD_IMAGE] = "OLD_IMAGE",
-                                    [TR_NEW_AND_OLD_IMAGES] = "NEW_AND_OLD_IMAGES"};
-
-const char *tr__view_type_name(tr_view_type view)
-{
-    return views[view];
-}
-
 void tr__write_time(tr_json_writer *w, const char *name, int64_t ms)
 {
     tr_json_name(w, name);
@@ -152,7 +141,7 @@ static void put_stream(tr_json_writer *w, const tr_table *table)
         tr_json_name(w, "StreamSpecification");
         tr_json_begin_object(w);
         tr_json_member_bool(w, "StreamEnabled", true);
-        tr_json_member_cstring(w, "StreamViewType", views[s->view]);
+        tr_json_member_cstring(w, "StreamViewType", tr_view_type_name(s->view));
         tr_json_end_object(w);
     }
     tr_json_member_string(w, "LatestStreamLabel", s->label);

@@ -339,7 +339,7 @@ static void get_shard(reader *r, tr_shard *shard, struct tr__shard_state *state)
 {
     shard->number = get_u32(r, "number");
     tr_view id = get_text(r, "id"), parent = get_text(r, "parent");
-    if (!r->status && (id.len >= TR_SHARD_ID_MAX || parent.len >= TR_SHARD_ID_MAX))
+    if (!r->status && (id.len >= TR_SHARD_ID_SIZE || parent.len >= TR_SHARD_ID_SIZE))
         r->status = TR_ECORRUPT;
     if (r->status)
         return;

@@ -171,7 +171,7 @@ typedef struct stream_check {
     uint64_t last;
 } stream_check;
 
-static bool check_change(void *ctx, const tr_change *change)
+static bool check_change(void *ctx, const tr_stream_change *change)
 {
     stream_check *s = ctx;
     if (change->sequence <= s->last)

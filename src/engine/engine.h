@@ -24,6 +24,7 @@
 #include "kv/kv.h"
 
 #include <tailrace/item.h>
+#include <tailrace/record.h>
 
 typedef struct tr_engine tr_engine;
 
@@ -82,13 +83,6 @@ typedef enum tr_projection_type {
     TR_PROJECT_INCLUDE
 } tr_projection_type;
 typedef enum tr_table_status { TR_CREATING, TR_UPDATING, TR_DELETING, TR_ACTIVE } tr_table_status;
-typedef enum tr_view_type {
-    TR_VIEW_NONE,
-    TR_KEYS_ONLY,
-    TR_NEW_IMAGE,
-    TR_OLD_IMAGE,
-    TR_NEW_AND_OLD_IMAGES
-} tr_view_type;
 
 typedef struct tr_throughput {
     int64_t read, write;           /* provisioned; 0 when on demand */
@@ -291,15 +285,15 @@ void tr_sequence_format(uint64_t sequence, char *out);
  * UINT64_MAX). TR_EPARSE. */
 int tr_sequence_parse(tr_view text, uint64_t *ret_sequence);
 
-#define TR_SHARD_ID_MAX 66
+#define TR_SHARD_ID_SIZE 66
 
 typedef struct tr_shard {
     uint32_t number; /* its number in keys of the store */
-    char id[TR_SHARD_ID_MAX];
-    char parent[TR_SHARD_ID_MAX]; /* "": none */
-    uint64_t hash_from, hash_to;  /* inclusive */
-    uint64_t start;               /* sequence from which records may be here */
-    uint64_t end;                 /* last sequence when closed; 0: open */
+    char id[TR_SHARD_ID_SIZE];
+    char parent[TR_SHARD_ID_SIZE]; /* "": none */
+    uint64_t hash_from, hash_to;   /* inclusive */
+    uint64_t start;                /* sequence from which records may be here */
+    uint64_t end;                  /* last sequence when closed; 0: open */
     int64_t created_ms, closed_ms;
 } tr_shard;
 
@@ -319,7 +313,7 @@ tr_stream *tr_engine_stream(tr_engine *engine, tr_view arn);
 tr_stream *tr_engine_next_stream(tr_engine *engine, tr_view after_arn);
 
 typedef enum tr_change_kind { TR_CHANGE_INSERT, TR_CHANGE_MODIFY, TR_CHANGE_REMOVE } tr_change_kind;
-typedef struct tr_change {
+typedef struct tr_stream_change {
     uint64_t sequence;
     const tr_shard *shard;
     tr_change_kind kind;
@@ -327,19 +321,19 @@ typedef struct tr_change {
     int64_t time_ms;
     tr_item keys, new_image, old_image; /* empty: absent */
     size_t size_bytes;                  /* as the service counts SizeBytes */
-} tr_change;
+} tr_stream_change;
 
 /** Return false to stop before the next record. Views live during the call. */
-typedef bool tr_change_fn(void *ctx, const tr_change *change);
+typedef bool tr_stream_change_fn(void *ctx, const tr_stream_change *change);
 /**
  * Records of one shard with sequence >= from, in order, of the last synced state. ret_next: where to go on.
  * TR_ETRIMMED if `from` lies before the trim horizon and records there were dropped.
  */
 int tr_engine_read_shard(tr_engine *engine, tr_stream *stream, const tr_shard *shard, uint64_t from,
-                         tr_change_fn *fn, void *ctx, uint64_t *ret_next, tr_error *err);
+                         tr_stream_change_fn *fn, void *ctx, uint64_t *ret_next, tr_error *err);
 /** The same over all shards of the stream, merged by sequence. */
-int tr_engine_read_stream(tr_engine *engine, tr_stream *stream, uint64_t from, tr_change_fn *fn, void *ctx,
-                          uint64_t *ret_next, tr_error *err);
+int tr_engine_read_stream(tr_engine *engine, tr_stream *stream, uint64_t from, tr_stream_change_fn *fn,
+                          void *ctx, uint64_t *ret_next, tr_error *err);
 /** Sequence of the stream's newest synced record or, if it has none, of the state itself. */
 uint64_t tr_engine_stream_tip(tr_engine *engine, const tr_stream *stream);
 /** Lowest sequence that can still be read. */

@@ -335,7 +335,8 @@ int tr__record_stage(tr_engine *engine, tr__stream *stream, const tr__change *ch
 void tr__record_key(uint32_t slice, uint32_t stream, uint32_t shard, uint64_t sequence, char *out);
 /** Decodes a stored record; `change->shard` is left alone. Keys that are not stored are cut out into `keys`.
  */
-int tr__record_decode(const tr_stream *stream, tr_view key, tr_view value, tr_buf *keys, tr_change *change);
+int tr__record_decode(const tr_stream *stream, tr_view key, tr_view value, tr_buf *keys,
+                      tr_stream_change *change);
 int tr__slice_append(tr_engine *engine, tr__slice slice);
 int tr__slice_begin(tr_engine *engine, int64_t now_ms);
 /** After a batch was written: ends the slice if it is large. */

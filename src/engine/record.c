@@ -187,15 +187,16 @@ static bool take_varint(tr_view *v, uint64_t *ret_number)
     return true;
 }
 
-int tr__record_decode(const tr_stream *stream, tr_view key, tr_view value, tr_buf *keys, tr_change *change)
+int tr__record_decode(const tr_stream *stream, tr_view key, tr_view value, tr_buf *keys,
+                      tr_stream_change *change)
 {
     if (key.len != TR__CHANGE_KEY || value.len < VALUE_HEAD || value.ptr[0] != TR__VALUE_VERSION)
         return TR_ECORRUPT;
     unsigned flags = (uint8_t)value.ptr[1];
-    *change = (tr_change){.sequence = tr_get_be64(key.ptr + 12),
-                          .kind = (tr_change_kind)(flags & KINDS),
-                          .expired = (flags & EXPIRED) != 0,
-                          .time_ms = get_time(value.ptr + 2)};
+    *change = (tr_stream_change){.sequence = tr_get_be64(key.ptr + 12),
+                                 .kind = (tr_change_kind)(flags & KINDS),
+                                 .expired = (flags & EXPIRED) != 0,
+                                 .time_ms = get_time(value.ptr + 2)};
     tr_view rest = tr_view_of(value.ptr + VALUE_HEAD, value.len - VALUE_HEAD);
     uint64_t size, len = 0;
     if (!take_varint(&rest, &size))

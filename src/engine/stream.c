@@ -109,7 +109,7 @@ static void name_shard(tr_engine *engine, tr_shard *shard)
 int tr__stream_add_shard(tr_engine *engine, tr__stream *stream, const char *parent, uint64_t hash_from,
                          uint64_t hash_to)
 {
-    char parent_id[TR_SHARD_ID_MAX];
+    char parent_id[TR_SHARD_ID_SIZE];
     snprintf(parent_id, sizeof parent_id, "%s", parent);
     tr_shard *shard;
     struct tr__shard_state *state;

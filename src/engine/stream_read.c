@@ -92,10 +92,10 @@ static int lane_open(tr_engine *engine, const tr_stream *stream, const tr_shard 
 }
 
 /* Hands the lane's record over. */
-static int deliver(const tr_stream *stream, const lane *l, tr_buf *keys, tr_change_fn *fn, void *ctx,
+static int deliver(const tr_stream *stream, const lane *l, tr_buf *keys, tr_stream_change_fn *fn, void *ctx,
                    bool *ret_more, tr_error *err)
 {
-    tr_change change;
+    tr_stream_change change;
     int rc = tr__record_decode(stream, l->key, l->value, keys, &change);
     if (rc)
         return tr_fail(err, rc, "change record %" PRIu64 " is damaged", l->sequence);
@@ -125,7 +125,7 @@ static void heed(const tr_engine *engine, const lane *l, uint64_t *limit, uint64
 }
 
 int tr_engine_read_shard(tr_engine *engine, tr_stream *stream, const tr_shard *shard, uint64_t from,
-                         tr_change_fn *fn, void *ctx, uint64_t *ret_next, tr_error *err)
+                         tr_stream_change_fn *fn, void *ctx, uint64_t *ret_next, tr_error *err)
 {
     const tr__stream *s = (const tr__stream *)stream;
     uint64_t trimmed = s->state[shard - stream->shards].trimmed_to;
@@ -181,8 +181,8 @@ static bool overlaps(const tr_shard *shard, uint64_t from, uint64_t limit)
     return shard->start <= limit && (!shard->closed_ms || shard->end >= from);
 }
 
-int tr_engine_read_stream(tr_engine *engine, tr_stream *stream, uint64_t from, tr_change_fn *fn, void *ctx,
-                          uint64_t *ret_next, tr_error *err)
+int tr_engine_read_stream(tr_engine *engine, tr_stream *stream, uint64_t from, tr_stream_change_fn *fn,
+                          void *ctx, uint64_t *ret_next, tr_error *err)
 {
     uint64_t trimmed = ((tr__stream *)stream)->trimmed_to;
     if (trimmed && from <= trimmed)

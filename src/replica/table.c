@@ -82,7 +82,7 @@ static tr_view_type view_of(tr_view text)
     for (int i = TR_KEYS_ONLY; i <= TR_NEW_AND_OLD_IMAGES; i++)
         if (tr_view_is(text, tr_view_type_name((tr_view_type)i)))
             return (tr_view_type)i;
-    return TR_VIEW_UNKNOWN;
+    return TR_VIEW_NONE;
 }
 
 static int take_description(tr_replica *r, const description *d, tr_error *err)

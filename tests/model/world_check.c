@@ -177,7 +177,7 @@ typedef struct replay {
     uint64_t sum;          /* of the sequence numbers */
 } replay;
 
-static bool apply(void *ctx, const tr_change *change)
+static bool apply(void *ctx, const tr_stream_change *change)
 {
     replay *r = ctx;
     world *w = r->w;
@@ -197,7 +197,7 @@ static bool apply(void *ctx, const tr_change *change)
     return true;
 }
 
-static bool tally(void *ctx, const tr_change *change)
+static bool tally(void *ctx, const tr_stream_change *change)
 {
     replay *r = ctx;
     const tr_shard *shard = r->shard;

@@ -314,7 +314,7 @@ static void ticks(fixture *f)
     settle(f);
 }
 
-static bool expect_expired(void *ctx, const tr_change *change)
+static bool expect_expired(void *ctx, const tr_stream_change *change)
 {
     int *counts = ctx;
     if (change->kind == TR_CHANGE_REMOVE)

@@ -108,7 +108,7 @@ static int walk_index(torture *t)
     return rc == TR_ENOTFOUND ? 0 : rc;
 }
 
-static bool count_record(void *ctx, const tr_change *change)
+static bool count_record(void *ctx, const tr_stream_change *change)
 {
     (void)change;
     ((torture *)ctx)->records++;

@@ -22,7 +22,7 @@ static const char *maybe(fixture *f, tr_item packed)
     return packed.len ? json_of(f, packed) : NULL;
 }
 
-static bool see(void *ctx, const tr_change *c)
+static bool see(void *ctx, const tr_stream_change *c)
 {
     seen *s = ctx;
     assert_true(s->count < TR_COUNT(s->change));
