@@ -134,7 +134,7 @@ static void durable_puts(bench *b, const char *what, uint64_t count, bool random
     int64_t start = tr_clock_mono_ns(), end = start + (int64_t)(b->seconds * 1e9);
     double cpu = cpu_seconds();
     uint64_t n = 0;
-    while (random ? tr_clock_mono_ns() < end : n < count) {
+    while (count ? n < count : tr_clock_mono_ns() < end) {
         for (; b->count < b->connections; b->count++, n++) {
             put(b, random ? tr_rng_below(&b->rng, b->items) : n);
             b->under_way[(b->first + b->count) % TR_COUNT(b->under_way)] = tr_engine_ticket(b->engine);
@@ -275,7 +275,7 @@ int main(int argc, char **argv)
         queries(&b, true);
     }
     if (!only || strchr(only, 'p'))
-        durable_puts(&b, "puts, durable", 0, true);
+        durable_puts(&b, "puts, durable", getenv("COUNT") ? strtoull(getenv("COUNT"), NULL, 10) : 0, true);
     if (!only || strchr(only, 'g'))
         gets(&b);
     if (!only || strchr(only, 'c'))
