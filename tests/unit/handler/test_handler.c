@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+#include "../test.h"
+
+#include <tailrace/handler.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct world {
+    char dir[64];
+    char log[65536];
+    size_t log_len;
+} world;
+
+static void keep_log(void *ctx, tr_view line)
+{
+    world *w = ctx;
+    if (w->log_len + line.len + 2 < sizeof w->log) {
+        memcpy(w->log + w->log_len, line.ptr, line.len);
+        w->log_len += line.len;
+        w->log[w->log_len++] = '\n';
+    }
+}
+
+static int setup(void **state)
+{
+    world *w = calloc(1, sizeof *w);
+    (void)snprintf(w->dir, sizeof w->dir, "/tmp/tailrace-handler-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    world *w = *state;
+    char command[128];
+    (void)snprintf(command, sizeof command, "rm -rf %s", w->dir);
+    assert_int_equal(system(command), 0);
+    free(w);
+    return 0;
+}
+
+static void write_file(world *w, const char *name, const char *text)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/%s", w->dir, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    (void)fputs(text, f);
+    (void)fclose(f);
+}
+
+static tr_handler *open_handler(world *w, tr_handler_kind kind, const char *target, int64_t timeout_ms)
+{
+    tr_handler_options o = {.kind = kind,
+                            .target = target,
+                            .directory = w->dir,
+                            .timeout_ms = timeout_ms,
+                            .output_max = 100000,
+                            .endpoint = "http://127.0.0.1:1234",
+                            .on_log = keep_log,
+                            .log_ctx = w};
+    tr_handler *h;
+    tr_error err = {0};
+    if (tr_handler_new(&o, &h, &err))
+        fail_msg("%s", err.message);
+    return h;
+}
+
+/* The outcome of one event as text: "0 RESPONSE" or "CODE TYPE MESSAGE". */
+static const char *outcome(tr_handler *h, const char *event)
+{
+    static char text[4096];
+    tr_buf response;
+    tr_error err = {0};
+    tr_buf_init(&response, 1 << 20);
+    int code = tr_handler_invoke_wait(h, tr_view_str(event), &response, &err);
+    if (code)
+        (void)snprintf(text, sizeof text, "%d %s %s", code, err.type, err.message);
+    else
+        (void)snprintf(text, sizeof text, "0 %.*s", (int)response.len, response.ptr ? response.ptr : "");
+    tr_buf_done(&response);
+    return text;
+}
+
+static void a_process_that_stays(void **state)
+{
+    world *w = *state;
+    write_file(w, "h.py",
+               "import sys, json, os\n"
+               "n = 0\n"
+               "for line in sys.stdin:\n"
+               "    e = json.loads(line); n += 1\n"
+               "    print('log', file=sys.stderr, flush=True)\n"
+               "    do = e.get('do')\n"
+               "    if do == 'crash': os._exit(3)\n"
+               "    if do == 'hang': import time; time.sleep(60)\n"
+               "    if do == 'flood': print('x' * 300000, flush=True); continue\n"
+               "    if do == 'nonsense': print('hello', flush=True)\n"
+               "    print(json.dumps({'id': e['id'], 'n': n, 'offline': os.environ.get('IS_OFFLINE')}), "
+               "flush=True)\n");
+    tr_handler *h = open_handler(w, TR_HANDLER_EXEC, "exec python3 h.py", 2500);
+    assert_string_equal(outcome(h, "{\"a\":1}"), "0 {\"id\": 1, \"n\": 1, \"offline\": \"true\"}");
+    assert_string_equal(outcome(h, "{}"), "0 {\"id\": 2, \"n\": 2, \"offline\": \"true\"}");
+    assert_string_equal(outcome(h, "{\n\"do\":\"nonsense\"}"),
+                        "0 {\"id\": 3, \"n\": 3, \"offline\": \"true\"}");
+    assert_non_null(strstr(outcome(h, "{\"do\":\"crash\"}"), "-13 Runtime.ExitError the process ended"));
+    assert_string_equal(outcome(h, "{}"), "0 {\"id\": 5, \"n\": 1, \"offline\": \"true\"}");
+    assert_non_null(
+        strstr(outcome(h, "{\"do\":\"hang\"}"), "-11 Sandbox.Timedout Task timed out after 2.50 seconds"));
+    assert_string_equal(outcome(h, "{}"), "0 {\"id\": 7, \"n\": 1, \"offline\": \"true\"}");
+    assert_non_null(strstr(outcome(h, "{\"do\":\"flood\"}"), "-3 Runtime.ExitError"));
+    assert_string_equal(outcome(h, "{}"), "0 {\"id\": 9, \"n\": 1, \"offline\": \"true\"}");
+    tr_handler_free(h);
+    assert_non_null(strstr(w->log, "log\n"));
+}
+
+static void a_process_per_event(void **state)
+{
+    world *w = *state;
+    tr_handler *h =
+        open_handler(w, TR_HANDLER_EXEC_EACH, "grep -q yes || { echo no yes >&2; exit 7; }", 1000);
+    assert_string_equal(outcome(h, "{\"x\":\"yes\"}"), "0 ");
+    assert_string_equal(outcome(h, "{\"x\":\"nay\"}"), "-9 Runtime.ExitError exit status 7: no yes");
+    tr_handler_free(h);
+    h = open_handler(w, TR_HANDLER_EXEC_EACH, "sleep 30", 200);
+    assert_non_null(strstr(outcome(h, "{}"), "-11 Sandbox.Timedout"));
+    tr_handler_free(h);
+    h = open_handler(w, TR_HANDLER_EXEC_EACH, "exec /nonexistent/program", 1000);
+    assert_non_null(strstr(outcome(h, "{}"), "-9 Runtime.ExitError exit status 127"));
+    tr_handler_free(h);
+}
+
+static void a_url_that_nobody_serves(void **state)
+{
+    world *w = *state;
+    tr_handler *h = open_handler(w, TR_HANDLER_URL, "http://127.0.0.1:1/x", 2000);
+    assert_non_null(strstr(outcome(h, "{}"), "-12 Runtime.ConnectError"));
+    tr_handler_free(h);
+    tr_handler_options o = {.kind = TR_HANDLER_URL, .target = "ftp://x"};
+    tr_error err = {0};
+    assert_int_equal(tr_handler_new(&o, &h, &err), TR_EINVAL);
+}
+
+static void lambda_cases(world *w, const char *target)
+{
+    tr_handler *h = open_handler(w, TR_HANDLER_LAMBDA, target, 5000);
+    assert_string_equal(outcome(h, "{\"do\":\"echo\",\"x\":\"one\"}"), "0 \"one\"");
+    assert_string_equal(outcome(h, "{\"do\":\"fail\"}"), "-9 MyError it broke");
+    assert_string_equal(outcome(h, "{\"do\":\"none\"}"), "0 null");
+    assert_string_equal(outcome(h, "{\"do\":\"env\"}"), "0 \"true http://127.0.0.1:1234\"");
+    assert_non_null(strstr(outcome(h, "{\"do\":\"exit\"}"), "Runtime exited with error: exit status 9"));
+    assert_string_equal(outcome(h, "{\"do\":\"echo\",\"x\":\"again\"}"), "0 \"again\"");
+    tr_handler_restart(h);
+    assert_string_equal(outcome(h, "{\"do\":\"echo\",\"x\":1}"), "0 1");
+    tr_handler_free(h);
+    assert_non_null(strstr(w->log, "said on stdout"));
+}
+
+static void lambda_in_node(void **state)
+{
+    world *w = *state;
+    write_file(
+        w, "fn.js",
+        "exports.handler = async (event, context) => {\n"
+        "  console.log('said on stdout');\n"
+        "  if (event.do === 'fail') { const e = new Error('it broke'); e.name = 'MyError'; throw e; }\n"
+        "  if (event.do === 'exit') process.exit(9);\n"
+        "  if (event.do === 'env') return process.env.IS_OFFLINE + ' ' + process.env.AWS_ENDPOINT_URL;\n"
+        "  if (context.getRemainingTimeInMillis() <= 0 || !context.awsRequestId) throw new "
+        "Error('context');\n"
+        "  return event.x;\n"
+        "};\n"
+        "exports.callback = (event, context, callback) => setTimeout(() => callback(null, event.x), 5);\n");
+    lambda_cases(w, "fn.handler");
+    tr_handler *h = open_handler(w, TR_HANDLER_LAMBDA, "fn.callback", 5000);
+    assert_string_equal(outcome(h, "{\"x\":3}"), "0 3");
+    tr_handler_free(h);
+    h = open_handler(w, TR_HANDLER_LAMBDA, "fn.absent", 5000);
+    assert_non_null(strstr(outcome(h, "{}"), "Runtime.HandlerNotFound"));
+    tr_handler_free(h);
+    tr_handler_options o = {.kind = TR_HANDLER_LAMBDA, .target = "none.handler", .directory = w->dir};
+    tr_error err = {0};
+    assert_int_equal(tr_handler_new(&o, &h, &err), TR_EINVAL);
+    assert_non_null(strstr(err.message, "none.js"));
+}
+
+static void lambda_in_python(void **state)
+{
+    world *w = *state;
+    write_file(w, "pyfn.py",
+               "import os\n"
+               "class MyError(Exception): pass\n"
+               "def handler(event, context):\n"
+               "    print('said on stdout')\n"
+               "    do = event['do']\n"
+               "    if do == 'fail': raise MyError('it broke')\n"
+               "    if do == 'exit': os._exit(9)\n"
+               "    if do == 'env': return os.environ['IS_OFFLINE'] + ' ' + os.environ['AWS_ENDPOINT_URL']\n"
+               "    assert context.get_remaining_time_in_millis() > 0 and context.aws_request_id\n"
+               "    return event.get('x')\n");
+    lambda_cases(w, "pyfn.handler");
+}
+
+static void count_down(void *ctx, const tr_handler_result *result)
+{
+    int *counts = ctx;
+    counts[result->code == 0 ? 0 : result->code == TR_ECANCELED ? 1 : 2]++;
+}
+
+static void freeing_answers_what_waits(void **state)
+{
+    world *w = *state;
+    int counts[3] = {0};
+    tr_handler *h = open_handler(w, TR_HANDLER_EXEC_EACH, "sleep 30", 60000);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(tr_handler_invoke(h, TR_VIEW("{}"), count_down, counts), 0);
+    assert_int_equal(tr_handler_invoke(h, TR_VIEW("[]"), count_down, counts), TR_EINVAL);
+    tr_handler_free(h);
+    assert_int_equal(counts[1], 10);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(a_process_that_stays), T(a_process_per_event), T(a_url_that_nobody_serves),
+        T(lambda_in_node),       T(lambda_in_python),    T(freeing_answers_what_waits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
