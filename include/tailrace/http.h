@@ -10,8 +10,8 @@
  * order in which they are given. Besides whole answers there are streams (Server-Sent Events) and upgrades
  * (WebSocket).
  *
- * Threads: everything happens on the loop's thread, and every function below must be called there. If SIGPIPE has its
- * default action, which ends the process when a peer goes away, it is set to be ignored.
+ * Threads: everything happens on the loop's thread, and every function below must be called there. If SIGPIPE
+ * has its default action, which ends the process when a peer goes away, it is set to be ignored.
  *
  * A request belongs to the handler from the call until it is ended, by exactly one of tr_http_respond,
  * tr_http_respond_bytes, tr_http_respond_static, or (after tr_http_stream_begin or tr_http_upgrade)
@@ -199,15 +199,16 @@ typedef struct tr_http_stream_events {
 
 /**
  * Begins an answer whose body comes piece by piece (chunked; to HTTP/1.0 until the connection ends). Flags:
- * TR_HTTP_CLOSE. On failure (TR_EINVAL: a bad header; TR_ENOMEM) the request is as before.
+ * TR_HTTP_CLOSE. On failure (TR_EINVAL: a bad header; TR_ECLOSED: the peer is gone; TR_ENOMEM) the request is
+ * as before, and is still to be answered.
  */
 int tr_http_stream_begin(tr_http_request *request, int status, const char *content_type,
                          const tr_header *headers, size_t header_count, unsigned flags,
                          const tr_http_stream_events *events, void *ctx);
 /**
  * Answers 101 with the given headers (Upgrade and Connection among them) and takes the connection over: from
- * now on bytes go both ways as they are. TR_EINVAL also if the request is HTTP/1.0 or has a body, or others
- * are in front of it.
+ * now on bytes go both ways as they are. Fails as tr_http_stream_begin does; TR_EINVAL also if the request
+ * did not ask for an upgrade, is HTTP/1.0 or has a body, or others are in front of it.
  */
 int tr_http_upgrade(tr_http_request *request, const tr_header *headers, size_t header_count,
                     const tr_http_stream_events *events, void *ctx);

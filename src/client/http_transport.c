@@ -17,7 +17,7 @@
 #define SKEW_MIN_MS    (60 * 1000) /* clocks that differ by less are as good as right */
 #define SSE_SILENCE_MS 90000       /* a server must send something, if only a comment, more often than this */
 #define SSE_EVENT_MAX  (16 * 1024 * 1024) /* bytes of one event */
-#define MAX_WAITING    1000000
+#define MAX_WAITING    100000
 
 struct http_transport {
     tr_transport base;

@@ -275,7 +275,7 @@ static int become_stream(tr_http_request *request, const tr_http_stream_events *
     request->p.state = TR__REQ_STREAMING;
     request->p.fixed = (tr_view){NULL, 0};
     tr_buf_reset(&request->out);
-    if (request->p.conn && !request->p.conn->batch)
+    if (!request->p.conn->batch)
         tr__conn_mark(request->p.conn);
     return 0;
 }
@@ -286,9 +286,9 @@ int tr_http_stream_begin(tr_http_request *request, int status, const char *conte
 {
     assert(request->p.state == TR__REQ_HANDLING);
     tr_buf *head = &request->p.head;
+    if (tr_http_gone(request))
+        return TR_ECLOSED;
     tr_buf_reset(head);
-    if (!request->p.conn)
-        return become_stream(request, events, ctx);
     put_status(request->p.server, head, status);
     if (!put_headers(head, content_type, headers, header_count))
         return TR_EINVAL;
@@ -309,9 +309,10 @@ int tr_http_upgrade(tr_http_request *request, const tr_header *headers, size_t h
     assert(request->p.state == TR__REQ_HANDLING);
     tr__http_conn *conn = request->p.conn;
     tr_buf *head = &request->p.head;
-    if (!request->p.wants_upgrade || request->p.http10 || request->body.len)
-        return TR_EINVAL;
-    if (conn && (conn->first != request || conn->last != request))
+    if (tr_http_gone(request))
+        return TR_ECLOSED;
+    if (!request->p.wants_upgrade || request->p.http10 || request->body.len || conn->first != request ||
+        conn->last != request)
         return TR_EINVAL;
     tr_buf_reset(head);
     tr_buf_put_str(head, "HTTP/1.1 101 Switching Protocols\r\n");
@@ -322,8 +323,7 @@ int tr_http_upgrade(tr_http_request *request, const tr_header *headers, size_t h
     if (code)
         return code;
     request->p.upgraded = true;
-    if (conn)
-        conn->state = TR__CONN_RAW;
+    conn->state = TR__CONN_RAW;
     return 0;
 }
 

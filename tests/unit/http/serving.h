@@ -10,7 +10,10 @@
  *   /never           no answer until the peer is gone (counted)
  *   /stream/N        N pieces "piece I\n", then the end
  *   /flood/N         a stream of N MiB, as fast as the peer takes it
- *   /upgrade         101, then echoes in upper case until '.' comes
+ *   /upgrade         101, then echoes in upper case until '.' comes; '!' stops reading for 100 ms
+ *   /late/N          begins a stream after N ms; if it cannot, counts that as gone
+ *   /peer            who asks
+ *   /stop            closes the server from within the handler
  *   /evil            tries to put a header with a line break
  */
 #ifndef TAILRACE_TEST_SERVING_H
@@ -39,7 +42,7 @@ struct serving {
     tr_http_stats stats; /* after serving_stop */
     atomic_int gone, requests, drains, done;
     int64_t grace_ms;
-    bool own_loop_closed;
+    atomic_bool stopped; /* by its handler */
 };
 
 struct deferred {
@@ -102,10 +105,29 @@ static inline void flood(void *ctx, tr_http_request *stream)
     assert_int_equal(tr_http_stream_write(stream, tr_view_of(block, sizeof block)), 0);
 }
 
+static inline void read_again(uv_timer_t *timer)
+{
+    struct deferred *d = timer->data;
+    tr_http_stream_read(d->request, true);
+    uv_close((uv_handle_t *)timer, free_timer);
+}
+
+static inline void after(struct serving *s, tr_http_request *request, unsigned long ms, uv_timer_cb fn)
+{
+    struct deferred *d = malloc(sizeof *d);
+    d->request = request;
+    uv_timer_init(&s->loop, &d->timer);
+    d->timer.data = d;
+    uv_timer_start(&d->timer, fn, ms, 0);
+}
+
 static inline void shout(void *ctx, tr_http_request *stream, tr_view bytes)
 {
-    (void)ctx;
     for (size_t i = 0; i < bytes.len; i++) {
+        if (bytes.ptr[i] == '!') {
+            tr_http_stream_read(stream, false);
+            after(ctx, stream, 100, read_again);
+        }
         char c = bytes.ptr[i];
         if (c == '.') {
             tr_http_stream_end(stream);
@@ -131,6 +153,22 @@ static inline void serve_stream(struct serving *s, tr_http_request *request, uns
     }
 }
 
+static inline void on_late(uv_timer_t *timer)
+{
+    struct deferred *d = timer->data;
+    struct serving *s = d->request->user;
+    if (tr_http_stream_begin(d->request, 200, NULL, NULL, 0, 0, &flood_events, s)) {
+        s->gone++;
+        tr_http_respond(d->request, 200, NULL, NULL, 0, 0);
+    } else {
+        d->request->user = NULL;
+        tr_http_stream_end(d->request);
+    }
+    uv_close((uv_handle_t *)timer, free_timer);
+}
+
+static inline void serving_on_stop(uv_async_t *async);
+
 static inline void serve(void *ctx, tr_http_request *request)
 {
     struct serving *s = ctx;
@@ -140,11 +178,17 @@ static inline void serve(void *ctx, tr_http_request *request)
     const char *slash = strrchr(path, '/');
     unsigned long n = slash ? strtoul(slash + 1, NULL, 10) : 0;
     if (strncmp(path, "/defer/", 7) == 0) {
-        struct deferred *d = malloc(sizeof *d);
-        d->request = request;
-        uv_timer_init(&s->loop, &d->timer);
-        d->timer.data = d;
-        uv_timer_start(&d->timer, on_deferred, n, 0);
+        after(s, request, n, on_deferred);
+    } else if (strncmp(path, "/late/", 6) == 0) {
+        request->user = s;
+        after(s, request, n, on_late);
+    } else if (strcmp(path, "/peer") == 0) {
+        char peer[TR_HTTP_PEER_MAX];
+        tr_http_peer(request, peer);
+        tr_http_respond_bytes(request, 200, NULL, tr_view_str(peer));
+    } else if (strcmp(path, "/stop") == 0) {
+        answer_echo(request);
+        serving_on_stop(&s->stop);
     } else if (strncmp(path, "/big/", 5) == 0 || strncmp(path, "/gzip/", 6) == 0) {
         for (unsigned long i = 0; i < n; i++)
             tr_buf_putc(&request->out, (char)('a' + i % 26));
@@ -182,6 +226,7 @@ static inline void serving_done(void *ctx)
 static inline void serving_on_stop(uv_async_t *async)
 {
     struct serving *s = async->data;
+    s->stopped = true;
     tr_http_server_stats(s->server, &s->stats);
     tr_http_server_close(s->server, s->grace_ms, serving_done, s);
     uv_close((uv_handle_t *)async, NULL);
@@ -194,15 +239,16 @@ static inline void *serving_run(void *arg)
     return NULL;
 }
 
-/** Listens on a free port of 127.0.0.1, with the options given beside that. */
+/** Listens on a free port of 127.0.0.1 (and first of `listen`, if given), with the options given beside that.
+ */
 static inline void serving_start_with(struct serving *s, tr_http_options options, tr_http_handler_fn *handler)
 {
     memset(s, 0, sizeof *s);
     s->grace_ms = 5000;
     assert_int_equal(uv_loop_init(&s->loop), 0);
-    const char *listen[] = {"127.0.0.1:0"};
+    const char *listen[2] = {options.listen ? options.listen[0] : "127.0.0.1:0", "127.0.0.1:0"};
     options.listen = listen;
-    options.listen_count = 1;
+    options.listen_count = options.listen_count ? 2 : 1;
     tr_error err = {0};
     int code = tr_http_server_new(&s->loop, &options, handler, s, &s->server, &err);
     assert_string_equal(err.message, "");
@@ -220,7 +266,8 @@ static inline void serving_start(struct serving *s, tr_http_options options)
 
 static inline void serving_stop(struct serving *s)
 {
-    uv_async_send(&s->stop);
+    if (!s->stopped)
+        uv_async_send(&s->stop);
     assert_int_equal(pthread_join(s->thread, NULL), 0);
     assert_int_equal(s->done, 1);
     assert_int_equal(uv_loop_close(&s->loop), 0); /* nothing of the server is left */

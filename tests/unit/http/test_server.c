@@ -28,6 +28,7 @@ static void answers_carry_what_was_asked(void **state)
     tr_buf_done(&got);
     expect(&s, "GET http://localhost/x HTTP/1.1\r\nHost: y\r\n\r\n", "GET /x ");
     expect(&s, "GET http://localhost?q HTTP/1.1\r\nHost: y\r\n\r\n", "GET /?q ");
+    expect(&s, "GET /peer HTTP/1.1\r\n" HOST "\r\n", "\r\n\r\n127.0.0.1:");
     expect(&s, "\r\nGET /x HTTP/1.1\r\n" HOST "\r\n", "GET /x ");
     expect(&s, "GET /status/404 HTTP/1.1\r\n" HOST "\r\n", "HTTP/1.1 404 Not Found\r\n");
     expect(&s, "GET /status/404 HTTP/1.1\r\n" HOST "\r\n", "Content-Length: 6\r\n\r\nstatic");
@@ -40,7 +41,7 @@ static void answers_carry_what_was_asked(void **state)
     assert_false(has(&got, "static"));
     tr_buf_done(&got);
     serving_stop(&s);
-    assert_int_equal(s.stats.requests_total, 8);
+    assert_int_equal(s.stats.requests_total, 9);
 }
 
 static void connections_are_kept_as_the_versions_say(void **state)
@@ -606,9 +607,9 @@ static void unix_sockets_are_private(void **state)
         assert_int_equal(uv_loop_close(&loop), 0);
         int fd = socket(AF_UNIX, SOCK_STREAM, 0);
         assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
-        put_text(fd, "GET /echo HTTP/1.1\r\nHost: anything\r\n\r\n");
-        tr_buf got = take_until(fd, "GET /echo ");
-        assert_true(has(&got, " 200 OK"));
+        put_text(fd, "GET /peer HTTP/1.1\r\nHost: anything\r\n\r\n");
+        tr_buf got = take_until(fd, "unix");
+        assert_true(has(&got, "\r\n\r\nunix"));
         tr_buf_done(&got);
         close(fd);
         serving_stop(&s);
@@ -669,6 +670,119 @@ static void closing_finishes_what_is_under_way(void **state)
     close(busy);
 }
 
+static void reading_can_be_stopped_for_a_while(void **state)
+{
+    (void)state;
+    struct serving s;
+    serving_start(&s, (tr_http_options){0});
+    int fd = dial(s.port);
+    put_text(fd, "GET /upgrade HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: shout\r\n\r\n");
+    tr_buf got = take_until(fd, "\r\n\r\n");
+    tr_buf_done(&got);
+    int64_t begin = tr_clock_mono_ms();
+    put_text(fd, "a!");
+    got = take_until(fd, "!");
+    assert_string_equal(got.ptr, "A!");
+    tr_buf_done(&got);
+    put_text(fd, "b.");
+    got = take_until(fd, NULL);
+    assert_string_equal(got.ptr, "B");
+    tr_buf_done(&got);
+    assert_in_range(tr_clock_mono_ms() - begin, 95, 4000);
+    close(fd);
+    serving_stop(&s);
+}
+
+static void streams_are_not_begun_for_nobody(void **state)
+{
+    (void)state;
+    struct serving s;
+    serving_start(&s, (tr_http_options){0});
+    int fd = dial(s.port);
+    put_text(fd, "GET /late/1 HTTP/1.1\r\n" HOST "\r\n");
+    tr_buf got = take_until(fd, "0\r\n\r\n");
+    assert_true(has(&got, "Transfer-Encoding: chunked"));
+    tr_buf_done(&got);
+    close(fd);
+    fd = dial(s.port);
+    put_text(fd, "GET /late/50 HTTP/1.1\r\n" HOST "\r\n");
+    wait_for_count(&s.requests, 2);
+    close(fd);
+    wait_for_count(&s.gone, 1);
+    serving_stop(&s);
+}
+
+static void a_handler_may_close_the_server(void **state)
+{
+    (void)state;
+    struct serving s;
+    serving_start(&s, (tr_http_options){0});
+    tr_buf got = talk(&s, "GET /stop HTTP/1.1\r\n" HOST "\r\nGET /next HTTP/1.1\r\n" HOST "\r\n");
+    assert_true(has(&got, "GET /stop "));
+    tr_buf_done(&got);
+    serving_stop(&s);
+}
+
+static void bodies_share_a_limit(void **state)
+{
+    (void)state;
+    struct serving s;
+    serving_start(&s, (tr_http_options){.memory_limit = 100000});
+    int fds[3];
+    char part[30000];
+    memset(part, 'x', sizeof part);
+    for (int i = 0; i < 3; i++) {
+        fds[i] = dial(s.port);
+        put_text(fds[i], "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 40000\r\n\r\n");
+        put(fds[i], part, sizeof part);
+    }
+    usleep(50000);
+    put(fds[0], part, 10000); /* all three have 30,000 */
+    tr_buf got = take_until(fds[0], "POST /echo ");
+    assert_true(has(&got, " 200 OK"));
+    tr_buf_done(&got);
+    put(fds[1], part, 10000);
+    got = take_until(fds[1], "POST /echo ");
+    assert_true(has(&got, " 200 OK"));
+    tr_buf_done(&got);
+    int fd = dial(s.port);
+    put_text(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 90000\r\n\r\n");
+    for (int i = 0; i < 3; i++)
+        put(fd, part, sizeof part);
+    got = take_until(fd, NULL);
+    assert_true(has(&got, " 503 Service Unavailable"));
+    tr_buf_done(&got);
+    close(fd);
+    for (int i = 0; i < 3; i++)
+        close(fds[i]);
+    serving_stop(&s);
+}
+
+static void version_six_is_listened_on_too(void **state)
+{
+    (void)state;
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    bool there = fd >= 0 && bind(fd, (struct sockaddr *)&six, sizeof six) == 0;
+    close(fd);
+    if (!there)
+        skip(); /* a machine without IPv6 */
+    struct serving s;
+    const char *listen[] = {"[::1]:0"};
+    serving_start(&s, (tr_http_options){.listen = listen, .listen_count = 1});
+    assert_int_not_equal(tr_http_server_port(s.server, 0), tr_http_server_port(s.server, 1));
+    assert_int_equal(tr_http_server_port(s.server, 2), 0);
+    fd = socket(AF_INET6, SOCK_STREAM, 0);
+    six.sin6_port = htons((uint16_t)s.port);
+    assert_int_equal(connect(fd, (struct sockaddr *)&six, sizeof six), 0);
+    put_text(fd, "GET /peer HTTP/1.1\r\nHost: [::1]:1\r\n\r\n");
+    tr_buf got = take_until(fd, "[::1]:");
+    assert_true(has(&got, "\r\n\r\n[::1]:"));
+    tr_buf_done(&got);
+    close(fd);
+    serving_stop(&s);
+}
+
 static void queries_are_decoded(void **state)
 {
     (void)state;
@@ -710,6 +824,11 @@ int main(void)
         cmocka_unit_test(unix_sockets_are_private),
         cmocka_unit_test(addresses_that_are_none_are_named),
         cmocka_unit_test(closing_finishes_what_is_under_way),
+        cmocka_unit_test(reading_can_be_stopped_for_a_while),
+        cmocka_unit_test(streams_are_not_begun_for_nobody),
+        cmocka_unit_test(a_handler_may_close_the_server),
+        cmocka_unit_test(bodies_share_a_limit),
+        cmocka_unit_test(version_six_is_listened_on_too),
         cmocka_unit_test(queries_are_decoded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
