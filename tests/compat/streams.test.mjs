@@ -30,7 +30,7 @@ const shardWith = (table, pk, at = clients) => eventually(`a shard with ${pk}`, 
 
 for (const [view, hasNew, hasOld] of [['KEYS_ONLY', false, false], ['NEW_IMAGE', true, false],
   ['OLD_IMAGE', false, true], ['NEW_AND_OLD_IMAGES', true, true]]) {
-  test(`${view}: what a record of each kind carries`, async (t) => {
+  test(`${view}: what a record of each kind carries`, except({ dynoxide: 'numbers records 1, 2, 3' }), async (t) => {
     const table = await makeTable(t, clients, withStream(view));
     await put(table, 'a', 1);
     await put(table, 'a', 2);
