@@ -44,7 +44,9 @@ int tr_cli_stream_arn(tr_client *client, const char *table, char *out, tr_error 
     tr_json_end_object(&w);
     tr_request request = {.service = TR_DYNAMODB, .operation = "DescribeTable", .body = tr_buf_view(&body)};
     int e = tr_client_call_wait(client, &request, &reply, err);
-    if (!e) {
+    if (e == TR_ENOTFOUND) {
+        e = tr_fail(err, e, "there is no table %s at %s", table, tr_client_endpoint(client, TR_DYNAMODB));
+    } else if (!e) {
         /* an ARN holds no character that JSON escapes: what stands between the quotes is it */
         if (tr_json_member(tr_buf_view(&reply), "Table", &arena, &description) ||
             tr_json_member(description, "LatestStreamArn", &arena, &arn) || arn.len < 2 ||
