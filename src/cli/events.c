@@ -176,7 +176,8 @@ static const struct verb {
               "events group, with events as JSON lines on the standard input, each with its eventStoreId",
               tr_cli_events_group},
              {"get", 3, 3, true, "events get STORE AGGREGATE", tr_cli_events_get},
-             {"list", 2, 2, true, "events list STORE", tr_cli_events_list}};
+             {"list", 2, 2, true, "events list STORE", tr_cli_events_list},
+             {"aggregate", 3, 3, true, "events aggregate STORE AGGREGATE", tr_cli_events_aggregate}};
 
 static int take_time(tr_cli *cli, int64_t *ret_ms)
 {

@@ -130,6 +130,16 @@ void world_call(world *w, const char *operation, const char *body, tr_buf *reply
         fail_msg("%s: %s", operation, w->err.message);
 }
 
+static void ignore_reply(void *ctx, int code, const tr_reply *reply, const tr_error *err)
+{
+    (void)ctx, (void)code, (void)reply, (void)err;
+}
+
+void world_send_first(world *w, const tr_request *request)
+{
+    assert_int_equal(w->inner->send(w->inner, request, ignore_reply, NULL), 0);
+}
+
 tr_event make_event(world *w, const char *aggregate, uint64_t version, const char *type, int64_t number)
 {
     tr_buf buf;

@@ -47,6 +47,9 @@ void world_spoil(world *w, spoiling what);
 /** Sends an operation past the spoiling. */
 void world_call(world *w, const char *operation, const char *body, tr_buf *reply);
 
+/** From before_write: sends an operation past the client, to be carried out before the write at hand. */
+void world_send_first(world *w, const tr_request *request);
+
 /** An event with a payload of {"n":number}. The views live in the arena. */
 tr_event make_event(world *w, const char *aggregate, uint64_t version, const char *type, int64_t number);
 /** Pushes one, and must succeed. */
