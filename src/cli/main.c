@@ -5,11 +5,13 @@
 extern const tr_cli_command tr_cli_events_command;
 extern const tr_cli_command tr_cli_log;
 extern const tr_cli_command tr_cli_replicate;
+extern const tr_cli_command tr_cli_schema;
 extern const tr_cli_command tr_cli_serve;
 extern const tr_cli_command tr_cli_tail;
 
-const tr_cli_command *const tr_cli_commands[] = {&tr_cli_serve, &tr_cli_tail, &tr_cli_replicate, &tr_cli_log,
-                                                 &tr_cli_events_command, NULL};
+const tr_cli_command *const tr_cli_commands[] = {&tr_cli_serve, &tr_cli_tail,           &tr_cli_replicate,
+                                                 &tr_cli_log,   &tr_cli_events_command, &tr_cli_schema,
+                                                 NULL};
 
 int main(int argc, char **argv)
 {
