@@ -49,7 +49,7 @@ static int hex4(const char *p, uint32_t *ret)
     return 0;
 }
 
-static char *put_utf8(char *o, uint32_t c)
+char *tr__utf8_put(char *o, uint32_t c)
 {
     if (c < 0x80) {
         *o++ = (char)c;
@@ -69,20 +69,16 @@ static char *put_utf8(char *o, uint32_t c)
     return o;
 }
 
-/* Decodes the string from..to, which holds escapes. The decoded form is never longer than the written one. */
-static bool unescape(tr_json_reader *r, const char *from, const char *to)
+const char *tr__json_unescape(const char *from, const char *to, char *out, size_t *ret_len)
 {
-    char *out = tr_arena_alloc(r->arena, (size_t)(to - from));
-    if (!out)
-        return fail(r, TR_ENOMEM, "a string is too large"), false;
+    static const char plain[] = "\"\\/bfnrt", meaning[] = "\"\\/\b\f\n\r\t";
     char *o = out;
     for (const char *p = from; p < to;) {
         if (*p != '\\') {
             *o++ = *p++;
             continue;
         }
-        static const char plain[] = "\"\\/bfnrt", meaning[] = "\"\\/\b\f\n\r\t";
-        char c = p[1]; /* the string does not end in an odd backslash, so there is one */
+        char c = to - p > 1 ? p[1] : 0;
         const char *known = c ? strchr(plain, c) : NULL;
         if (known) {
             *o++ = meaning[known - plain];
@@ -91,20 +87,34 @@ static bool unescape(tr_json_reader *r, const char *from, const char *to)
         }
         uint32_t x, low;
         if (c != 'u' || to - p < 6 || hex4(p + 2, &x))
-            return fail(r, TR_EPARSE, "an escape in a string is not valid"), false;
+            return "an escape in a string is not valid";
         p += 6;
         if (x >= 0xd800 && x <= 0xdbff) {
             if (to - p < 6 || p[0] != '\\' || p[1] != 'u' || hex4(p + 2, &low) || low < 0xdc00 ||
                 low > 0xdfff)
-                return fail(r, TR_EPARSE, "a lone surrogate in a string"), false;
+                return "a lone surrogate in a string";
             x = 0x10000 + ((x - 0xd800) << 10) + (low - 0xdc00);
             p += 6;
         } else if (x >= 0xdc00 && x <= 0xdfff) {
-            return fail(r, TR_EPARSE, "a lone surrogate in a string"), false;
+            return "a lone surrogate in a string";
         }
-        o = put_utf8(o, x);
+        o = tr__utf8_put(o, x);
     }
-    r->text = tr_view_of(out, (size_t)(o - out));
+    *ret_len = (size_t)(o - out);
+    return NULL;
+}
+
+/* Decodes the string from..to, which holds escapes. */
+static bool unescape(tr_json_reader *r, const char *from, const char *to)
+{
+    char *out = tr_arena_alloc(r->arena, (size_t)(to - from));
+    if (!out)
+        return fail(r, TR_ENOMEM, "a string is too large"), false;
+    size_t len;
+    const char *error = tr__json_unescape(from, to, out, &len);
+    if (error)
+        return fail(r, TR_EPARSE, error), false;
+    r->text = tr_view_of(out, len);
     return true;
 }
 
@@ -145,13 +155,12 @@ static bool is_digit(const char *p, const char *end)
     return p < end && *p >= '0' && *p <= '9';
 }
 
-static bool read_number(tr_json_reader *r)
+const char *tr__json_scan_number(const char *p, const char *end)
 {
-    const char *p = r->at, *end = r->end;
     if (p < end && *p == '-')
         p++;
     if (!is_digit(p, end))
-        return fail(r, TR_EPARSE, "a number is not valid"), false;
+        return NULL;
     if (*p == '0')
         p++;
     else
@@ -160,7 +169,7 @@ static bool read_number(tr_json_reader *r)
     if (p < end && *p == '.') {
         p++;
         if (!is_digit(p, end))
-            return fail(r, TR_EPARSE, "a number is not valid"), false;
+            return NULL;
         while (is_digit(p, end))
             p++;
     }
@@ -169,10 +178,18 @@ static bool read_number(tr_json_reader *r)
         if (p < end && (*p == '+' || *p == '-'))
             p++;
         if (!is_digit(p, end))
-            return fail(r, TR_EPARSE, "a number is not valid"), false;
+            return NULL;
         while (is_digit(p, end))
             p++;
     }
+    return p;
+}
+
+static bool read_number(tr_json_reader *r)
+{
+    const char *p = tr__json_scan_number(r->at, r->end);
+    if (!p)
+        return fail(r, TR_EPARSE, "a number is not valid"), false;
     r->text = tr_view_of(r->at, (size_t)(p - r->at));
     r->at = p;
     return true;

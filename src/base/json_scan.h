@@ -69,6 +69,16 @@ static inline const char *tr__json_scan(const char *p, const char *end, bool sto
     return p;
 }
 
+/** Behind the number that starts at p, or NULL if none of JSON's grammar does. */
+const char *tr__json_scan_number(const char *p, const char *end);
+/**
+ * Decodes the escapes of a string's inside into out (room for to - from bytes, which is always enough). NULL,
+ * or what is wrong: static text.
+ */
+const char *tr__json_unescape(const char *from, const char *to, char *out, size_t *ret_len);
+/** Writes a letter (at most 4 bytes), returns the place behind it. */
+char *tr__utf8_put(char *at, uint32_t letter);
+
 /* Two blocks, from the start and from the end, which may overlap: so that no loop is needed for a length
  * between. */
 static inline void tr__copy_ends(char *to, const char *from, size_t n, size_t block)

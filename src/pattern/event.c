@@ -36,7 +36,7 @@ static bool decode(struct walk *w, const char *from, const char *to, tr_view *re
             return fail(w, e), false;
     }
     size_t len;
-    if (!tr__scan_decode(from, to, c->text.at + c->text.len, &len))
+    if (tr__json_unescape(from, to, c->text.at + c->text.len, &len))
         return malformed(w), false;
     *ret = tr_view_of(c->text.at + c->text.len, len);
     c->text.len += (uint32_t)len;
@@ -95,7 +95,7 @@ static const char *read_word(struct walk *w, const char *p, uint32_t path, uint3
     if (path == TR__NONE)
         return behind;
     bool number = *p == '-' || (*p >= '0' && *p <= '9');
-    if (number ? !tr__scan_is_number(text)
+    if (number ? tr__json_scan_number(p, behind) != behind
                : !tr_view_is(text, "true") && !tr_view_is(text, "false") && !tr_view_is(text, "null"))
         return malformed(w);
     return record(w, path, scope, number ? TR__NUMERIC : TR__WORD, text) ? behind : NULL;

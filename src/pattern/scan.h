@@ -8,10 +8,9 @@
  * behind `end`; NULL means that the text ends too early or is plainly not JSON.
  */
 
-#include <tailrace/base.h>
+#include "base/json_scan.h"
 
 #if defined(__SSE2__) && !defined(TR_PATTERN_PORTABLE)
-#include <emmintrin.h>
 #define TR__SSE2 1
 #endif
 
@@ -25,35 +24,13 @@ static inline const char *tr__scan_space(const char *p, const char *end)
 /** p: behind the opening quote. The closing quote; *escaped becomes true if there was a backslash. */
 static inline const char *tr__scan_string(const char *p, const char *end, bool *escaped)
 {
-#ifdef TR__SSE2
-    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\');
-    while (end - p >= 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
-        unsigned hits = (unsigned)_mm_movemask_epi8(
-            _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, slash)));
-        if (hits == 0) {
-            p += 16;
-            continue;
-        }
-        p += __builtin_ctz(hits);
-        if (*p == '"')
+    while ((p = tr__json_scan(p, end, false)) < end) {
+        if (TR_LIKELY(*p == '"'))
             return p;
-        *escaped = true;
-        if (end - p < 2)
+        if (*p != '\\' || end - p < 2)
             return NULL;
+        *escaped = true;
         p += 2;
-    }
-#endif
-    while (p < end) {
-        if (*p == '"')
-            return p;
-        if (*p == '\\') {
-            *escaped = true;
-            if (end - p < 2)
-                return NULL;
-            p++;
-        }
-        p++;
     }
     return NULL;
 }
@@ -84,10 +61,5 @@ static inline const char *tr__scan_value(const char *p, const char *end)
     const char *behind = tr__scan_word(p, end);
     return behind > p ? behind : NULL;
 }
-
-/** Decodes the escapes of from..to into out (room for to - from bytes). False if one is not valid. */
-bool tr__scan_decode(const char *from, const char *to, char *out, size_t *ret_len);
-/** Whether the text is a number of JSON. */
-bool tr__scan_is_number(tr_view text);
 
 #endif

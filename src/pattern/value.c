@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "value.h"
 
+#include "base/json_scan.h"
+
 #include <arpa/inet.h>
 
 /* ---------------------------------------------------------------------------------------- addresses */
@@ -155,26 +157,6 @@ static unsigned decode(const uint8_t *p, size_t len, uint32_t *ret)
     return n;
 }
 
-static char *encode(char *o, uint32_t c)
-{
-    if (c < 0x80) {
-        *o++ = (char)c;
-    } else if (c < 0x800) {
-        *o++ = (char)(0xc0 | c >> 6);
-        *o++ = (char)(0x80 | (c & 63));
-    } else if (c < 0x10000) {
-        *o++ = (char)(0xe0 | c >> 12);
-        *o++ = (char)(0x80 | (c >> 6 & 63));
-        *o++ = (char)(0x80 | (c & 63));
-    } else {
-        *o++ = (char)(0xf0 | c >> 18);
-        *o++ = (char)(0x80 | (c >> 12 & 63));
-        *o++ = (char)(0x80 | (c >> 6 & 63));
-        *o++ = (char)(0x80 | (c & 63));
-    }
-    return o;
-}
-
 size_t tr__fold(tr_view text, char *out)
 {
     char *o = out;
@@ -193,7 +175,7 @@ size_t tr__fold(tr_view text, char *out)
             for (unsigned k = 0; k < (n ? n : 1); k++)
                 *o++ = (char)p[i + k];
         } else {
-            o = encode(o, folded);
+            o = tr__utf8_put(o, folded);
         }
         i += n ? n : 1;
     }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define FIELDS_MAX   64
+#define PATH_LEN     64 /* bytes */
 #define BRANCHES_MAX 256
 #define LEAVES_MAX   4096
 #define NESTED_MAX   32
@@ -15,7 +16,7 @@
 /* ------------------------------------------------------------------------------- patterns into branches */
 
 struct field {
-    char path[512];
+    char path[PATH_LEN];
     const cJSON *values;
 };
 struct branch {
@@ -29,7 +30,8 @@ struct branches {
 
 static void join(char *out, size_t size, const char *path, const char *key)
 {
-    (void)snprintf(out, size, "%s%s%s", path, *path ? "." : "", key);
+    int n = snprintf(out, size, "%s%s%s", path, *path ? "." : "", key);
+    assert(n >= 0 && (size_t)n < size);
 }
 
 static struct branch *new_branch(const struct branch *like)
@@ -58,7 +60,7 @@ static void expand(const cJSON *object, const char *path, struct branches *all)
     const cJSON *member;
     cJSON_ArrayForEach(member, object)
     {
-        char below[512];
+        char below[PATH_LEN];
         join(below, sizeof below, path, member->string);
         if (strcmp(member->string, "$or") == 0) {
             struct branches result = {0};
@@ -99,7 +101,7 @@ struct place {
     int index;
 };
 struct leaf {
-    char path[512];
+    char path[PATH_LEN];
     const cJSON *value;
     struct place places[NESTED_MAX];
     int count;
@@ -116,7 +118,7 @@ static void flatten(const cJSON *value, const char *path, const struct place *pl
     if (cJSON_IsObject(value)) {
         cJSON_ArrayForEach(member, value)
         {
-            char below[512];
+            char below[PATH_LEN];
             join(below, sizeof below, path, member->string);
             flatten(member, below, places, count, out);
         }
@@ -349,8 +351,9 @@ static bool match_from(const struct branch *b, int i, const struct leaves *leave
 bool oracle_match(const cJSON *pattern, const cJSON *event)
 {
     struct branches all = {.count = 1};
-    struct leaves *leaves = calloc(1, sizeof *leaves);
-    assert(leaves);
+    static struct leaves the_leaves;
+    struct leaves *leaves = &the_leaves;
+    leaves->count = 0;
     all.at[0] = new_branch(NULL);
     expand(pattern, "", &all);
     flatten(event, "", &(struct place){0}, 0, leaves);
@@ -360,6 +363,5 @@ bool oracle_match(const cJSON *pattern, const cJSON *event)
         match = match || match_from(all.at[i], 0, leaves, &(struct place){0}, 0);
         free(all.at[i]);
     }
-    free(leaves);
     return match;
 }

@@ -55,7 +55,7 @@ static void drop_rule(struct world *w, size_t i)
 static void make_rule(struct world *w, size_t i)
 {
     struct rule *r = &w->rules[i];
-    const tr_pattern_options options = {.max_complexity = 1000};
+    const tr_pattern_options options = {.max_complexity = 1000, .max_length = TR_PATTERN_LENGTH_CEILING};
     tr_error err;
     tr_buf buf;
     drop_rule(w, i);
@@ -133,7 +133,7 @@ static void agrees_with_the_plain_matcher(void **state)
     assert_int_equal(tr_match_ctx_new(NULL, &w.ctx), 0);
     for (size_t i = 0; i < RULES; i++)
         make_rule(&w, i);
-    unsigned long rounds = setting("TR_TEST_ROUNDS", 300);
+    unsigned long rounds = setting("TR_TEST_ROUNDS", 1000);
     for (unsigned long n = 0; n < rounds; n++)
         round_of_changes(&w);
     assert_true(w.matches > rounds * 5); /* the generators still meet */
