@@ -89,6 +89,16 @@ static uint64_t horizon(tr_server *s, const tr_stream *stream)
     return tr_engine_trim_horizon(s->engine, stream);
 }
 
+/* TR_EINVAL: the stream has not come to that number yet. */
+static int check_position(tr_server *s, uint64_t sequence, tr_error *err)
+{
+    uint64_t newest;
+    int e = tr__newest_sequence(s->engine, &newest);
+    if (e)
+        return tr_fail(err, e, "out of memory");
+    return sequence <= newest ? 0 : tr_fail(err, TR_EINVAL, "the sequence number is beyond the newest one");
+}
+
 /* Behind the last event that the client saw. `newest`: the table's stream now, or NULL. */
 static int position_after(tr_server *s, tr_feed *feed, tr_view table, tr_view last, tr_stream *newest,
                           tr_stream **ret_stream, tr_error *err)
@@ -103,7 +113,7 @@ static int position_after(tr_server *s, tr_feed *feed, tr_view table, tr_view la
     if (stream && (stream == newest || sequence < tr_engine_stream_tip(s->engine, stream) || !newest)) {
         *ret_stream = stream;
         feed->position = sequence + 1;
-        return 0;
+        return check_position(s, sequence, err);
     }
     if (!newest)
         return 0; /* the caller tells that there is no stream */
@@ -116,13 +126,12 @@ static int position_after(tr_server *s, tr_feed *feed, tr_view table, tr_view la
 /* Of the query's "from": latest (also without one), trim-horizon, or a sequence number. */
 static int position_from(tr_server *s, tr_feed *feed, tr_view from, const tr_stream *stream, tr_error *err)
 {
-    uint64_t sequence;
     if (!from.len || tr_view_is(from, "latest"))
         feed->position = tr_engine_stream_tip(s->engine, stream) + 1;
     else if (tr_view_is(from, "trim-horizon"))
         feed->position = horizon(s, stream);
-    else if (tr_sequence_parse(from, &sequence) == 0)
-        feed->position = sequence;
+    else if (tr_sequence_parse(from, &feed->position) == 0)
+        return check_position(s, feed->position, err);
     else
         return tr_fail(err, TR_EINVAL, "from must be latest, trim-horizon or a sequence number, not '%.*s'",
                        TR_FMT(from));

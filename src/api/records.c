@@ -61,6 +61,16 @@ void tr__record_of(const tr_stream *stream, const char *region, const tr_stream_
     }
 }
 
+int tr__newest_sequence(tr_engine *engine, uint64_t *ret_sequence)
+{
+    tr_engine_snapshot *snapshot = tr_engine_snapshot_new(engine);
+    if (!snapshot)
+        return TR_ENOMEM;
+    *ret_sequence = tr_engine_snapshot_sequence(snapshot);
+    tr_engine_snapshot_free(engine, snapshot);
+    return 0;
+}
+
 /** A page under way. */
 typedef struct page {
     tr_call *call;

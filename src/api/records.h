@@ -16,6 +16,8 @@ typedef struct tr_record_text {
  */
 void tr__record_of(const tr_stream *stream, const char *region, const tr_stream_change *change,
                    tr_record_text *text, tr_record *ret_record);
+/** Sequence of the newest synced state: positions beyond it are refused. TR_ENOMEM. */
+int tr__newest_sequence(tr_engine *engine, uint64_t *ret_sequence);
 const tr_shard *tr__find_shard(const tr_stream *stream, tr_view id);
 
 #endif

@@ -224,24 +224,13 @@ static const tr_member iterator_members[] = {
 };
 const tr_shape tr__shape_get_iterator = TR_SHAPE(iterator_request, "GetShardIteratorInput", iterator_members);
 
-/* Sequence of the newest synced state. */
-static int newest(tr_call *c, uint64_t *ret_sequence)
-{
-    tr_engine_snapshot *snapshot = tr_engine_snapshot_new(c->engine);
-    if (!snapshot)
-        return TR_ENOMEM;
-    *ret_sequence = tr_engine_snapshot_sequence(snapshot);
-    tr_engine_snapshot_free(c->engine, snapshot);
-    return 0;
-}
-
 /* Any number up to the newest one has its place, whichever shard its record is in. */
 static int position_at(tr_call *c, const iterator_request *r, bool after, uint64_t *ret_position)
 {
     uint64_t sequence, last;
     if (!r->sequence.ptr || tr_sequence_parse(r->sequence, &sequence))
         return tr__invalid(c, "One or more parameter values were invalid: Invalid SequenceNumber");
-    int e = newest(c, &last);
+    int e = tr__newest_sequence(c->engine, &last);
     if (e)
         return e;
     if (sequence > last)

@@ -148,7 +148,7 @@ static int run(tr_cli *cli)
     (void)sigaddset(&signals, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread starts: only sigwait gets them */
     if (tr_server_new(&s.server, &server, &err))
-        return tr_cli_fail(&err);
+        return err.code == TR_EINVAL ? tr_cli_usage(cli, "%s", err.message) : tr_cli_fail(&err);
     for (size_t i = 0; tr_server_address(server, i); i++)
         tr_cli_message(TR_LOG_INFO, "listening on %s", tr_server_address(server, i));
     int code = wait_for_end(&signals);

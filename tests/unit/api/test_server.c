@@ -302,6 +302,19 @@ static void events_are_pushed_in_order_and_resume(void **state)
                                          on_event, on_done, &gone),
                      0);
     await_done(&gone, TR_ENOTFOUND);
+    /* a number that the stream has not come to, and one above all */
+    static const char *const beyond[] = {"/100000000000000000101",
+                                         "/999999999999999999999999999999999999999"};
+    for (size_t i = 0; i < TR_COUNT(beyond); i++) {
+        char id[128];
+        listener refused = {.limit = 0};
+        size_t label = strcspn(first.last_id, "/");
+        (void)snprintf(id, sizeof id, "%.*s%s", (int)label, first.last_id, beyond[i]);
+        assert_int_equal(tr_client_subscribe(f->client, TR_VIEW("/streams/tab/events"), tr_view_str(id),
+                                             on_event, on_done, &refused),
+                         0);
+        await_done(&refused, TR_EINVAL);
+    }
     tr_client_free(f->client);
     f->client = NULL;
     assert_int_equal(atomic_load(&second.done), TR_ECANCELED);
