@@ -52,25 +52,35 @@ static int grow(void **array, size_t *cap, size_t count, size_t size)
     return 0;
 }
 
-int tr__table_insert(tr_engine *engine, tr__table *table)
+/* Arrays of pointers, in order. */
+static int insert_at(void **array, size_t *cap, size_t *count, size_t at, void *object)
 {
-    int rc = grow((void **)&engine->tables, &engine->table_cap, engine->table_count, sizeof(tr__table *));
+    int rc = grow(array, cap, *count, sizeof(void *));
     if (rc)
         return rc;
-    size_t at = table_place(engine, table->pub.name);
-    memmove(engine->tables + at + 1, engine->tables + at,
-            (engine->table_count - at) * sizeof *engine->tables);
-    engine->tables[at] = table;
-    engine->table_count++;
+    char *place = (char *)*array + at * sizeof(void *);
+    memmove(place + sizeof(void *), place, (*count - at) * sizeof(void *));
+    memcpy(place, &object, sizeof(void *));
+    ++*count;
     return 0;
+}
+
+static void remove_at(void *array, size_t *count, size_t at)
+{
+    char *place = (char *)array + at * sizeof(void *);
+    --*count;
+    memmove(place, place + sizeof(void *), (*count - at) * sizeof(void *));
+}
+
+int tr__table_insert(tr_engine *engine, tr__table *table)
+{
+    return insert_at((void **)&engine->tables, &engine->table_cap, &engine->table_count,
+                     table_place(engine, table->pub.name), table);
 }
 
 static void table_remove(tr_engine *engine, const tr__table *table)
 {
-    size_t at = table_place(engine, table->pub.name);
-    engine->table_count--;
-    memmove(engine->tables + at, engine->tables + at + 1,
-            (engine->table_count - at) * sizeof *engine->tables);
+    remove_at(engine->tables, &engine->table_count, table_place(engine, table->pub.name));
 }
 
 static size_t stream_place(const tr_engine *engine, tr_view arn)
@@ -104,23 +114,13 @@ tr_stream *tr_engine_next_stream(tr_engine *engine, tr_view after_arn)
 
 int tr__stream_insert(tr_engine *engine, tr__stream *stream)
 {
-    int rc = grow((void **)&engine->streams, &engine->stream_cap, engine->stream_count, sizeof(tr__stream *));
-    if (rc)
-        return rc;
-    size_t at = stream_place(engine, stream->pub.arn);
-    memmove(engine->streams + at + 1, engine->streams + at,
-            (engine->stream_count - at) * sizeof *engine->streams);
-    engine->streams[at] = stream;
-    engine->stream_count++;
-    return 0;
+    return insert_at((void **)&engine->streams, &engine->stream_cap, &engine->stream_count,
+                     stream_place(engine, stream->pub.arn), stream);
 }
 
 void tr__stream_remove(tr_engine *engine, const tr__stream *stream)
 {
-    size_t at = stream_place(engine, stream->pub.arn);
-    engine->stream_count--;
-    memmove(engine->streams + at, engine->streams + at + 1,
-            (engine->stream_count - at) * sizeof *engine->streams);
+    remove_at(engine->streams, &engine->stream_count, stream_place(engine, stream->pub.arn));
 }
 
 static tr_stream *stream_by_number(tr_engine *engine, uint32_t number)

@@ -30,15 +30,16 @@
 
 int tr__slice_append(tr_engine *engine, tr__slice slice)
 {
-    if (engine->slice_count == engine->slice_cap) {
+    tr__slice *slices = engine->slices;
+    if (!slices || engine->slice_count == engine->slice_cap) {
         size_t cap = engine->slice_cap ? engine->slice_cap * 2 : 64;
-        tr__slice *slices = tr_realloc(engine->slices, cap * sizeof *slices);
+        slices = tr_realloc(slices, cap * sizeof *slices);
         if (!slices)
             return TR_ENOMEM;
         engine->slices = slices;
         engine->slice_cap = cap;
     }
-    engine->slices[engine->slice_count++] = slice;
+    slices[engine->slice_count++] = slice;
     return 0;
 }
 
@@ -48,10 +49,15 @@ int64_t tr__slice_length_ms(const tr_engine *engine)
     return length < SLICE_MIN_MS ? SLICE_MIN_MS : length;
 }
 
+static const tr__slice *newest(const tr_engine *engine)
+{
+    return engine->slice_count ? engine->slices + engine->slice_count - 1 : NULL;
+}
+
 int tr__slice_begin(tr_engine *engine, int64_t now_ms)
 {
-    uint32_t number = engine->slice_count ? engine->slices[engine->slice_count - 1].number + 1 : 1;
-    tr__slice slice = {number, engine->sequence + 1, now_ms};
+    const tr__slice *last = newest(engine);
+    tr__slice slice = {last ? last->number + 1 : 1, engine->sequence + 1, now_ms};
     int rc = tr__slice_append(engine, slice);
     if (rc)
         return rc;
@@ -77,14 +83,14 @@ void tr__slice_cut(tr_engine *engine)
 /* The slice for the next record. After a restart the newest goes on, at most twice as large as usual. */
 static int current_slice(tr_engine *engine, int64_t now_ms, uint32_t *ret_number)
 {
-    const tr__slice *newest = engine->slice_count ? &engine->slices[engine->slice_count - 1] : NULL;
-    if (!newest || engine->slice_over || now_ms - newest->start_ms >= tr__slice_length_ms(engine)) {
+    const tr__slice *slice = newest(engine);
+    if (!slice || engine->slice_over || now_ms - slice->start_ms >= tr__slice_length_ms(engine)) {
         int rc = tr__slice_begin(engine, now_ms);
         if (rc)
             return rc;
-        newest = &engine->slices[engine->slice_count - 1];
+        slice = newest(engine);
     }
-    *ret_number = newest->number;
+    *ret_number = slice->number;
     return 0;
 }
 

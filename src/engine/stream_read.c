@@ -181,6 +181,33 @@ static bool overlaps(const tr_shard *shard, uint64_t from, uint64_t limit)
     return shard->start <= limit && (!shard->closed_ms || shard->end >= from);
 }
 
+/* Hands records over in the order of their sequences, from the lanes in the heap. */
+static int merge(tr_engine *engine, tr_stream *stream, lane **heap, size_t count, uint64_t limit,
+                 tr_stream_change_fn *fn, void *ctx, uint64_t *next, tr_error *err)
+{
+    for (size_t i = count; i-- > 0;)
+        sift(heap, count, i);
+    while (count && heap[0]->sequence <= limit) {
+        lane *l = heap[0];
+        bool more = true;
+        int rc = deliver(stream, l, &engine->value, fn, ctx, &more, err);
+        if (rc)
+            return rc;
+        if (!more) {
+            *next = l->sequence + 1;
+            return 0;
+        }
+        rc = lane_next(engine, stream, l, limit, err);
+        if (rc)
+            return rc;
+        heed(engine, l, &limit, next);
+        if (!l->key.len)
+            heap[0] = heap[--count];
+        sift(heap, count, 0);
+    }
+    return 0;
+}
+
 int tr_engine_read_stream(tr_engine *engine, tr_stream *stream, uint64_t from, tr_stream_change_fn *fn,
                           void *ctx, uint64_t *ret_next, tr_error *err)
 {
@@ -192,10 +219,12 @@ int tr_engine_read_stream(tr_engine *engine, tr_stream *stream, uint64_t from, t
         *ret_next = next;
         return 0;
     }
-    lane *lanes = tr_calloc(stream->shard_count + 1, sizeof *lanes);
-    lane **heap = tr_calloc(stream->shard_count + 1, sizeof(lane *));
-    int rc = lanes && heap ? 0 : tr_fail(err, TR_ENOMEM, "out of memory");
-    size_t opened = 0, count = 0;
+    size_t opened = 0, count = 0, most = stream->shard_count + 1;
+    lane *lanes = tr_calloc(most, sizeof *lanes + sizeof(lane *));
+    if (!lanes)
+        return tr_fail(err, TR_ENOMEM, "out of memory");
+    lane **heap = (lane **)(void *)(lanes + most);
+    int rc = 0;
     for (size_t i = 0; !rc && i < stream->shard_count; i++) {
         if (!overlaps(&stream->shards[i], from, limit))
             continue;
@@ -205,28 +234,11 @@ int tr_engine_read_stream(tr_engine *engine, tr_stream *stream, uint64_t from, t
         if (l->key.len)
             heap[count++] = l;
     }
-    for (size_t i = count; i-- > 0;)
-        sift(heap, count, i);
-    bool more = true;
-    while (!rc && count) {
-        lane *l = heap[0];
-        if (l->sequence > limit)
-            break;
-        rc = deliver(stream, l, &engine->value, fn, ctx, &more, err);
-        if (rc || !more) {
-            next = l->sequence + 1;
-            break;
-        }
-        rc = lane_next(engine, stream, l, limit, err);
-        heed(engine, l, &limit, &next);
-        if (!l->key.len)
-            heap[0] = heap[--count];
-        sift(heap, count, 0);
-    }
-    for (size_t i = 0; lanes && i < opened; i++)
+    if (!rc)
+        rc = merge(engine, stream, heap, count, limit, fn, ctx, &next, err);
+    for (size_t i = 0; i < opened; i++)
         tr_kv_iter_free(lanes[i].iter);
     tr_free(lanes);
-    tr_free(heap);
     if (!rc)
         *ret_next = next;
     return rc;

@@ -210,24 +210,34 @@ static int write_each(tr_engine *engine, tr_write *writes, size_t n, tr_arena *a
     return 0;
 }
 
+/* ret_go_on: all may be staged. */
+static int prepare_all(tr_engine *engine, pending *all, size_t n, tr_arena *arena, bool *ret_go_on,
+                       tr_error *err)
+{
+    bool go_on = true;
+    for (size_t i = 0; i < n; i++) {
+        int rc = prepare(engine, &all[i], arena, err);
+        if (rc)
+            return rc;
+        all[i].key = tr_arena_copy(arena, all[i].key); /* the scratch is used again by the next */
+        if (!all[i].key.ptr)
+            return tr_fail(err, TR_ENOMEM, "out of memory");
+        go_on = go_on && all[i].write->outcome == TR_WRITE_DONE;
+    }
+    *ret_go_on = go_on;
+    return 0;
+}
+
 static int write_all(tr_engine *engine, tr_write *writes, size_t n, tr_arena *arena, tr_error *err)
 {
     pending *all = tr_arena_calloc(arena, n, sizeof *all);
     if (!all)
         return tr_fail(err, TR_ENOMEM, "out of memory");
-    int rc = 0, staged = 0;
-    bool go_on = true;
-    for (size_t i = 0; !rc && i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         all[i].write = &writes[i];
-        rc = prepare(engine, &all[i], arena, err);
-        if (rc)
-            break;
-        all[i].key = tr_arena_copy(arena, all[i].key); /* the scratch is used again by the next */
-        if (!all[i].key.ptr)
-            rc = tr_fail(err, TR_ENOMEM, "out of memory");
-        go_on = go_on && writes[i].outcome == TR_WRITE_DONE;
-    }
-    for (size_t i = 0; !rc && !staged && go_on && i < n; i++)
+    bool go_on = false;
+    int rc = prepare_all(engine, all, n, arena, &go_on, err), staged = 0;
+    for (size_t i = 0; i < n && go_on && !staged; i++)
         staged = stage(engine, &all[i]);
     for (size_t i = 0; i < n; i++) {
         tr_kv_unpin(&all[i].pin);
