@@ -8,7 +8,9 @@
  * Time on the processor is printed beside the rate: it tells more where other work shares the machine.
  */
 #include <tailrace/http.h>
+
 #include <tailrace/http_client.h>
+#include <uv.h>
 
 #include <stdio.h>
 #include <stdlib.h>

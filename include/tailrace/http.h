@@ -33,11 +33,11 @@
 
 #include <tailrace/base.h>
 
-#include <uv.h>
-
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+struct uv_loop_s; /* libuv's uv_loop_t */
 
 /** Bytes of request line and headers together; more is answered 431. */
 #define TR_HTTP_HEAD_MAX (64 * 1024)
@@ -89,7 +89,7 @@ typedef struct tr_http_options {
  * tr_http_server_close. TR_EINVAL (an address that is none), TR_EBUSY (address in use), TR_EIO, TR_ENOMEM;
  * err says which address and why.
  */
-int tr_http_server_new(uv_loop_t *loop, const tr_http_options *options, tr_http_handler_fn *handler,
+int tr_http_server_new(struct uv_loop_s *loop, const tr_http_options *options, tr_http_handler_fn *handler,
                        void *ctx, tr_http_server **ret_server, tr_error *err);
 
 /**

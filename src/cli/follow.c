@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 int tr_cli_parse_from(const char *text, tr_stream_start *ret_start, tr_error *err)
 {
@@ -29,7 +30,8 @@ int tr_cli_parse_from(const char *text, tr_stream_start *ret_start, tr_error *er
     return 0;
 }
 
-int tr_cli_stream_arn(tr_client *client, const char *table, char *out, tr_error *err)
+/* The ARN of the table's newest stream into out (TR_STREAM_ARN_MAX + 1). */
+static int stream_arn(tr_client *client, const char *table, char *out, tr_error *err)
 {
     tr_buf body, reply;
     tr_json_writer w;
@@ -72,7 +74,7 @@ static uint64_t hash_text(uint64_t h, const char *text)
     return (h ^ 0xff) * UINT64_C(1099511628211);
 }
 
-int tr_cli_state_path(const char *given, const char *command, const char *table, const char *endpoint,
+static int state_path(const char *given, const char *command, const char *table, const char *endpoint,
                       const char *arn, char *out, size_t size, tr_error *err)
 {
     const char *home = getenv("HOME"), *state = getenv("XDG_STATE_HOME");
@@ -89,6 +91,19 @@ int tr_cli_state_path(const char *given, const char *command, const char *table,
     else
         return tr_fail(err, TR_EINVAL, "neither XDG_STATE_HOME nor HOME is set: give --state FILE");
     return n > 0 && (size_t)n < size ? 0 : tr_fail(err, TR_EINVAL, "the path of the state file is too long");
+}
+
+int tr_cli_state_store(tr_client *client, const char *given, const char *command, const char *table,
+                       bool anew, tr_stream_store **ret_store, tr_error *err)
+{
+    char arn[TR_STREAM_ARN_MAX + 1], path[4096];
+    int e = stream_arn(client, table, arn, err);
+    if (!e)
+        e = state_path(given, command, table, tr_client_endpoint(client, TR_STREAMS), arn, path, sizeof path,
+                       err);
+    if (!e && anew && unlink(path) && access(path, F_OK) == 0)
+        e = tr_fail(err, TR_EIO, "cannot remove the earlier position, %s", path);
+    return e ? e : tr_stream_store_file(path, ret_store, err);
 }
 
 void tr_cli_tell_event(const char *table, const tr_stream_event *event)

@@ -25,11 +25,12 @@ int tr_cli_parse_from(const char *text, tr_stream_start *ret_start, tr_error *er
 int tr_cli_stream_arn(tr_client *client, const char *table, char *out, tr_error *err);
 
 /**
- * The file in which a command keeps its state: `given`, or $XDG_STATE_HOME/tailrace/COMMAND-TABLE-<hash of
- * endpoint and stream ARN>.json ($HOME/.local/state without XDG_STATE_HOME). Into out.
+ * The store in which a command keeps its position of a table's stream: the file `given`, or
+ * $XDG_STATE_HOME/tailrace/COMMAND-TABLE-<hash of endpoint and stream ARN>.json ($HOME/.local/state without
+ * XDG_STATE_HOME). anew: what is there is removed first.
  */
-int tr_cli_state_path(const char *given, const char *command, const char *table, const char *endpoint,
-                      const char *arn, char *out, size_t size, tr_error *err);
+int tr_cli_state_store(tr_client *client, const char *given, const char *command, const char *table,
+                       bool anew, tr_stream_store **ret_store, tr_error *err);
 
 /** Tells trouble and gaps on stderr; other events are not for people. */
 void tr_cli_tell_event(const char *table, const tr_stream_event *event);

@@ -1,17 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
 
-/* A command is declared here and listed below, in the order in which the help shows them. */
+/* A command is declared here and listed below, a line each, in the order in which the help shows them. */
+extern const tr_cli_command tr_cli_dlq;
 extern const tr_cli_command tr_cli_events_command;
 extern const tr_cli_command tr_cli_log;
+extern const tr_cli_command tr_cli_on;
 extern const tr_cli_command tr_cli_replicate;
 extern const tr_cli_command tr_cli_schema;
 extern const tr_cli_command tr_cli_serve;
 extern const tr_cli_command tr_cli_tail;
 
-const tr_cli_command *const tr_cli_commands[] = {&tr_cli_serve, &tr_cli_tail,           &tr_cli_replicate,
-                                                 &tr_cli_log,   &tr_cli_events_command, &tr_cli_schema,
-                                                 NULL};
+// clang-format off
+const tr_cli_command *const tr_cli_commands[] = {
+    &tr_cli_serve,
+    &tr_cli_tail,
+    &tr_cli_replicate,
+    &tr_cli_on,
+    &tr_cli_dlq,
+    &tr_cli_log,
+    &tr_cli_events_command,
+    &tr_cli_schema,
+    NULL};
+// clang-format on
 
 int main(int argc, char **argv)
 {

@@ -162,18 +162,10 @@ static int follow(tail *t, tr_error *err)
 
 static int open_stream(tail *t, tr_error *err)
 {
-    char arn[TR_STREAM_ARN_MAX + 1], path[4096];
     tr_stream_options o = {.table = t->table, .keep_raw = t->format == FORMAT_RAW};
     int e = t->from ? tr_cli_parse_from(t->from, &o.start, err) : 0;
     if (!e)
-        e = tr_cli_stream_arn(t->place.client, t->table, arn, err);
-    if (!e)
-        e = tr_cli_state_path(t->state, "tail", t->table, tr_client_endpoint(t->place.client, TR_STREAMS),
-                              arn, path, sizeof path, err);
-    if (!e && t->from && unlink(path) && access(path, F_OK) == 0)
-        e = tr_fail(err, TR_EIO, "cannot remove the earlier position, %s", path);
-    if (!e)
-        e = tr_stream_store_file(path, &o.store, err);
+        e = tr_cli_state_store(t->place.client, t->state, "tail", t->table, t->from != NULL, &o.store, err);
     if (!e && (e = tr_stream_new(t->place.client, &o, &t->stream, err)))
         tr_stream_store_free(o.store);
     return e;

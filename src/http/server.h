@@ -16,6 +16,7 @@
 #include <tailrace/http.h>
 
 #include <libdeflate.h>
+#include <uv.h>
 
 /* Requests of one connection that may wait for their answers, and bytes of them; past that it is not read. */
 #define TR__HTTP_PIPELINE_MAX 64

@@ -14,6 +14,8 @@
 
 #include <tailrace/http.h>
 
+#include <uv.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static uv_loop_t loop;

@@ -23,6 +23,8 @@
 
 #include <tailrace/http.h>
 
+#include <uv.h>
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>

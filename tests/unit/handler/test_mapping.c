@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+#include "../embedded.h"
+
+#include <tailrace/mapping.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+typedef struct world {
+    embedded e;
+    char dir[64];
+} world;
+
+static int setup(void **state)
+{
+    world *w = calloc(1, sizeof *w);
+    (void)snprintf(w->dir, sizeof w->dir, "/tmp/tailrace-mapping-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    tr_server_options one_shard = {.stream_shards = 1};
+    embedded_open(&w->e, &one_shard);
+    embedded_call(w->e.client, "CreateTable",
+                  "{\"TableName\":\"tab\",\"BillingMode\":\"PAY_PER_REQUEST\",\"AttributeDefinitions\":["
+                  "{\"AttributeName\":\"id\",\"AttributeType\":\"S\"}],\"KeySchema\":[{\"AttributeName\":"
+                  "\"id\",\"KeyType\":"
+                  "\"HASH\"}],\"StreamSpecification\":{\"StreamEnabled\":true,\"StreamViewType\":\"NEW_AND_"
+                  "OLD_IMAGES\"}}",
+                  NULL);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    world *w = *state;
+    char command[128];
+    embedded_close(&w->e);
+    (void)snprintf(command, sizeof command, "rm -rf %s", w->dir);
+    assert_int_equal(system(command), 0);
+    free(w);
+    return 0;
+}
+
+static void put(world *w, const char *id, int n)
+{
+    char body[256];
+    (void)snprintf(body, sizeof body,
+                   "{\"TableName\":\"tab\",\"Item\":{\"id\":{\"S\":\"%s\"},\"n\":{\"N\":\"%d\"}}}", id, n);
+    embedded_call(w->e.client, "PutItem", body, NULL);
+}
+
+/* Runs a Python function over the table's changes; its lines in the file `out` are what it did. */
+static tr_mapping_stats run(world *w, const char *function, tr_mapping_options options)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/fn.py", w->dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    (void)fprintf(f,
+                  "import os, json\n"
+                  "def say(*a):\n"
+                  "    with open('out', 'a') as f: print(*a, file=f)\n"
+                  "def seq(r): return r['dynamodb']['SequenceNumber']\n"
+                  "def n(r): return int(r['dynamodb']['NewImage']['n']['N'])\n"
+                  "def handler(event, context):\n    records = event['Records']\n%s",
+                  function);
+    (void)fclose(f);
+    tr_handler_options h = {.kind = TR_HANDLER_LAMBDA, .target = "fn.handler", .directory = w->dir};
+    tr_stream_options s = {.table = "tab", .start = {.at = TR_START_TRIM_HORIZON}};
+    tr_handler *handler;
+    tr_mapping *mapping;
+    tr_stream *stream;
+    tr_mapping_stats stats;
+    tr_error err = {0};
+    options.retry_min_ms = 1;
+    options.retry_max_ms = 5;
+    if (tr_handler_new(&h, &handler, &err) || tr_mapping_new(&options, &s, &mapping, &err) ||
+        tr_stream_new(w->e.client, &s, &stream, &err) || tr_mapping_run(mapping, stream, handler, true, &err))
+        fail_msg("%s", err.message);
+    tr_mapping_get_stats(mapping, &stats);
+    tr_stream_free(stream);
+    tr_handler_free(handler);
+    tr_mapping_free(mapping);
+    return stats;
+}
+
+static const char *read_file(world *w, const char *name)
+{
+    static char text[65536];
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/%s", w->dir, name);
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return "";
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    (void)fclose(f);
+    return text;
+}
+
+static void batches_come_in_order(void **state)
+{
+    world *w = *state;
+    for (int i = 0; i < 25; i++)
+        put(w, "a", i);
+    tr_mapping_stats stats =
+        run(w,
+            "    say(len(records), n(records[0]), records[0]['eventSourceARN'].count(':stream') or "
+            "records[0]['eventSourceARN'].count('/stream/'))\n",
+            (tr_mapping_options){.batch_size = 10});
+    assert_int_equal(stats.records, 25);
+    assert_string_equal(read_file(w, "out"), "10 0 1\n10 10 1\n5 20 1\n");
+}
+
+static void a_partial_failure_is_retried_from_its_lowest_record(void **state)
+{
+    world *w = *state;
+    for (int i = 0; i < 6; i++)
+        put(w, "a", i);
+    tr_mapping_stats stats =
+        run(w,
+            "    say([n(r) for r in records])\n"
+            "    if len(records) == 6: return {'batchItemFailures': [{'itemIdentifier': seq(records[4])}, "
+            "{'itemIdentifier': seq(records[2])}]}\n"
+            "    return {'batchItemFailures': []}\n",
+            (tr_mapping_options){0});
+    assert_int_equal(stats.retries, 1);
+    assert_string_equal(read_file(w, "out"), "[0, 1, 2, 3, 4, 5]\n[2, 3, 4, 5]\n");
+}
+
+static void bisecting_isolates_what_cannot_be_handled(void **state)
+{
+    world *w = *state;
+    char destination[128];
+    (void)snprintf(destination, sizeof destination, "file:%s/failed", w->dir);
+    for (int i = 0; i < 8; i++)
+        put(w, "a", i);
+    tr_mapping_options o = {.bisect = true, .limit_retries = true, .retries = 1};
+    tr_error err = {0};
+    assert_int_equal(tr_failure_sink_open(destination, &o.on_failure, &err), 0);
+    tr_mapping_stats stats = run(w,
+                                 "    if any(n(r) == 5 for r in records): raise ValueError('five')\n"
+                                 "    [say(n(r)) for r in records]\n",
+                                 o);
+    assert_int_equal(stats.given_up, 1);
+    assert_string_equal(read_file(w, "out"), "0\n1\n2\n3\n4\n6\n7\n");
+    const char *failed = read_file(w, "failed");
+    assert_non_null(strstr(failed, "\"condition\":\"RetryAttemptsExhausted\",\"approximateInvokeCount\":5"));
+    assert_non_null(strstr(failed, "\"batchSize\":1"));
+    assert_non_null(strstr(failed, "\"Records\":[{\"eventID\""));
+}
+
+static void the_queue_keeps_and_gives_back(void **state)
+{
+    world *w = *state;
+    char destination[160], path[128];
+    (void)snprintf(path, sizeof path, "%s/q.db", w->dir);
+    (void)snprintf(destination, sizeof destination, "sqlite:%s", path);
+    put(w, "a", 1);
+    tr_mapping_options o = {.limit_retries = true};
+    tr_error err = {0};
+    assert_int_equal(tr_failure_sink_open(destination, &o.on_failure, &err), 0);
+    (void)run(w, "    raise ValueError('no')\n", o);
+    tr_dlq *q;
+    uint64_t count = 0;
+    assert_int_equal(tr_dlq_open(path, false, &q, &err), 0);
+    assert_int_equal(tr_dlq_remove(q, 77, &err), TR_ENOTFOUND);
+    assert_int_equal(tr_dlq_purge(q, &count, &err), 0);
+    assert_int_equal(count, 1);
+    tr_dlq_close(q);
+    assert_int_equal(tr_dlq_open("/nonexistent/q.db", false, &q, &err), TR_ENOTFOUND);
+    assert_int_equal(tr_failure_sink_open("ftp://x", &o.on_failure, &err), TR_EINVAL);
+}
+
+static void filters_discard_what_they_do_not_match(void **state)
+{
+    world *w = *state;
+    for (int i = 0; i < 9; i++)
+        put(w, i % 3 ? "a" : "b", i);
+    tr_pattern_options p = {.dialect = TR_PATTERN_LAMBDA};
+    tr_pattern *filter;
+    tr_error err = {0};
+    assert_int_equal(
+        tr_pattern_compile(TR_VIEW("{\"dynamodb\":{\"Keys\":{\"id\":{\"S\":[\"b\"]}}}}"), &p, &filter, &err),
+        0);
+    const tr_pattern *filters[] = {filter};
+    tr_mapping_stats stats = run(w, "    say([n(r) for r in records])\n",
+                                 (tr_mapping_options){.filters = filters, .filter_count = 1});
+    assert_int_equal(stats.records, 3);
+    assert_string_equal(read_file(w, "out"), "[0, 3, 6]\n");
+    tr_pattern_free(filter);
+}
+
+static void options_are_checked(void **state)
+{
+    (void)state;
+    tr_stream_options s = {0};
+    tr_mapping *m;
+    tr_error err = {0};
+    assert_int_equal(tr_mapping_new(&(tr_mapping_options){.batch_size = 10001}, &s, &m, &err), TR_EINVAL);
+    assert_int_equal(tr_mapping_new(&(tr_mapping_options){.parallelism = 11}, &s, &m, &err), TR_EINVAL);
+    assert_int_equal(tr_mapping_new(&(tr_mapping_options){.window_ms = 300001}, &s, &m, &err), TR_EINVAL);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(batches_come_in_order),
+        T(a_partial_failure_is_retried_from_its_lowest_record),
+        T(bisecting_isolates_what_cannot_be_handled),
+        T(the_queue_keeps_and_gives_back),
+        T(filters_discard_what_they_do_not_match),
+        T(options_are_checked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
