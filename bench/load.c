@@ -42,7 +42,7 @@ static void print_result(const load_plan *plan, const load_result *r)
 static int run_plan(load_plan *plan, bool null)
 {
     char host[32];
-    load_requests requests = {NULL};
+    load_requests requests = {.bytes = NULL};
     static load_result result;
     int pid = 0;
     if (null && load_null_server(&plan->port, &pid)) {

@@ -302,5 +302,5 @@ void load_requests_done(load_requests *requests)
 {
     tr_free(requests->bytes);
     free(requests->ends);
-    *requests = (load_requests){NULL};
+    *requests = (load_requests){.bytes = NULL};
 }
