@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "hex.h"
 #include "server.h"
 
 /* Strict (RFC 9112, section 7.1): lines end in CRLF, sizes are hexadecimal digits without sign or space.
@@ -8,15 +9,6 @@
 
 enum { SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, TRAILER_START, TRAILER, TRAILER_LF, END_LF, DONE };
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* A byte of an extension or a trailer: any but controls. */
 static bool is_text(char c)
 {
@@ -25,7 +17,7 @@ static bool is_text(char c)
 
 static int size_byte(tr__chunked *d, char c)
 {
-    int value = hex_value(c);
+    int value = tr__hex_digit(c);
     if (value >= 0) {
         if (++d->digits > 15) /* 60 bits: larger than any limit, and no overflow */
             return TR_EPARSE;

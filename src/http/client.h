@@ -47,6 +47,10 @@ typedef struct tr__socket {
     bool ours;  /* opened by us, so that we also close it */
 } tr__socket;
 
+struct tr__socket_slot {
+    tr__socket *socket;
+};
+
 struct tr_http_client {
     uv_loop_t *loop;
     tr_http_client_options options;
@@ -59,7 +63,7 @@ struct tr_http_client {
     tr__transfer *pool;
     size_t pool_count;
     uint64_t last_id;
-    tr__socket **sockets; /* by number */
+    struct tr__socket_slot *sockets; /* by number */
     size_t socket_cap;
     unsigned handles;  /* open ones in the loop */
     bool any_canceled; /* within in_curl */

@@ -62,7 +62,7 @@ static void collect(const tr__http_conn *conn, struct batch *batch)
 /* The first n requests were sent, as far as they had something. */
 static void sent(tr__http_conn *conn, size_t n)
 {
-    while (n-- && !conn->closing) {
+    while (n-- && conn->first && !conn->closing) {
         tr_http_request *request = conn->first;
         if (request->p.state == TR__REQ_STREAMING) {
             tr_buf_reset(&request->p.head);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "hex.h"
 #include "server.h"
 
 #include <assert.h>
@@ -122,14 +123,6 @@ tr_view tr_http_header(const tr_http_request *request, const char *name)
     return (tr_view){NULL, 0};
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    char low = (char)(c | 0x20);
-    return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
-}
-
 int tr_http_percent_decode(tr_arena *arena, tr_view text, bool plus_is_space, tr_view *ret_text)
 {
     char *out = tr_arena_alloc(arena, text.len + 1);
@@ -141,7 +134,7 @@ int tr_http_percent_decode(tr_arena *arena, tr_view text, bool plus_is_space, tr
         if (c == '%') {
             if (text.len - i < 3)
                 return TR_EPARSE;
-            int high = hex_digit(text.ptr[i + 1]), low = hex_digit(text.ptr[i + 2]);
+            int high = tr__hex_digit(text.ptr[i + 1]), low = tr__hex_digit(text.ptr[i + 2]);
             if (high < 0 || low < 0)
                 return TR_EPARSE;
             c = (char)(high << 4 | low);

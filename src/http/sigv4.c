@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "sigv4.h"
+#include "hex.h"
 
 #include <assert.h>
 #include <openssl/crypto.h>
@@ -170,22 +171,14 @@ struct parameter {
     size_t key, key_len, value_len; /* in signer->names, the value behind the key */
 };
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    char low = (char)(c | 0x20);
-    return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
-}
-
 /* Decodes and encodes again, so that only one way of writing a text remains. */
 static void put_reencoded(tr_buf *out, tr_view text)
 {
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
-        if (c == '%' && text.len - i >= 3 && hex_digit(text.ptr[i + 1]) >= 0 &&
-            hex_digit(text.ptr[i + 2]) >= 0) {
-            c = (char)(hex_digit(text.ptr[i + 1]) << 4 | hex_digit(text.ptr[i + 2]));
+        if (c == '%' && text.len - i >= 3 && tr__hex_digit(text.ptr[i + 1]) >= 0 &&
+            tr__hex_digit(text.ptr[i + 2]) >= 0) {
+            c = (char)(tr__hex_digit(text.ptr[i + 1]) << 4 | tr__hex_digit(text.ptr[i + 2]));
             i += 2;
         }
         tr_percent_put(out, tr_view_of(&c, 1), false);
@@ -364,7 +357,7 @@ int tr__sigv4_signature(tr_sigv4 *signer, const tr__sigv4_scope *scope, const tr
 /* ------------------------------------------------------------------------------------------------- signing
  */
 
-static void format_date(int64_t now_ms, char *out)
+void tr__sigv4_date(int64_t now_ms, char *out)
 {
     char text[TR_TIME_TEXT_MAX]; /* 2026-01-31T23:59:59Z */
     tr_time_format(now_ms, false, text);
@@ -409,7 +402,7 @@ int tr_sigv4_sign(tr_sigv4 *signer, const tr_sigv4_credentials *credentials, tr_
     if (count + 2 > TR_SIGV4_HEADERS_MAX)
         return TR_ELIMIT;
     char timestamp[TR_SIGV4_DATE_LEN + 1], signature[2 * TR__SHA256 + 1];
-    format_date(now_ms, timestamp);
+    tr__sigv4_date(now_ms, timestamp);
     if (count)
         memcpy(headers, request->headers, count * sizeof *headers);
     headers[count++] = (tr_header){TR_VIEW("x-amz-date"), tr_view_of(timestamp, TR_SIGV4_DATE_LEN)};

@@ -41,6 +41,8 @@ typedef struct tr__sigv4_scope {
  */
 int tr__sigv4_signature(tr_sigv4 *signer, const tr__sigv4_scope *scope, const tr_sigv4_request *request,
                         const tr_header *signed_headers, size_t count, const char *without, char *ret_hex);
+/** "20260131T235959Z" with a NUL, in TR_SIGV4_DATE_LEN + 1 bytes. */
+void tr__sigv4_date(int64_t ms, char *out);
 /** "a;b;c" */
 void tr__sigv4_put_names(tr_buf *out, const tr_header *headers, size_t count);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "hex.h"
 #include "sigv4.h"
 
 #include <openssl/crypto.h>
@@ -110,14 +111,6 @@ static int claim_of_header(const tr_sigv4_request *request, tr_view authorizatio
 /* ------------------------------------------------------------------------------------------- presigned URLs
  */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    char low = (char)(c | 0x20);
-    return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
-}
-
 /* A parameter's value, decoded into signer->names; ptr is NULL if there is none. */
 static tr_view parameter(tr_sigv4 *signer, tr_view query, const char *name)
 {
@@ -133,9 +126,9 @@ static tr_view parameter(tr_sigv4 *signer, tr_view query, const char *name)
         size_t len = 0;
         for (size_t i = equals + 1; i < pair.len; i++, len++) {
             out[len] = pair.ptr[i];
-            if (pair.ptr[i] == '%' && pair.len - i >= 3 && hex_digit(pair.ptr[i + 1]) >= 0 &&
-                hex_digit(pair.ptr[i + 2]) >= 0) {
-                out[len] = (char)(hex_digit(pair.ptr[i + 1]) << 4 | hex_digit(pair.ptr[i + 2]));
+            if (pair.ptr[i] == '%' && pair.len - i >= 3 && tr__hex_digit(pair.ptr[i + 1]) >= 0 &&
+                tr__hex_digit(pair.ptr[i + 2]) >= 0) {
+                out[len] = (char)(tr__hex_digit(pair.ptr[i + 1]) << 4 | tr__hex_digit(pair.ptr[i + 2]));
                 i += 2;
             }
         }
@@ -220,17 +213,6 @@ static int parse_timestamp(tr_view text, int64_t *ret_ms)
     return tr_time_parse(tr_view_str(iso), ret_ms);
 }
 
-static void basic_time(int64_t ms, char *out)
-{
-    char text[TR_TIME_TEXT_MAX];
-    tr_time_format(ms, false, text);
-    size_t at = 0;
-    for (const char *c = text; *c && at < TR_SIGV4_DATE_LEN; c++)
-        if (*c != '-' && *c != ':')
-            out[at++] = *c;
-    out[at] = 0;
-}
-
 static int check_time(const tr_sigv4_check *check, const struct claim *claim, tr_error *err)
 {
     int64_t at, now = check->now_ms;
@@ -242,16 +224,16 @@ static int check_time(const tr_sigv4_check *check, const struct claim *claim, tr
                                claim->timestamp.ptr);
     char signed_at[TR_SIGV4_DATE_LEN + 1], limit[TR_SIGV4_DATE_LEN + 1], here[TR_SIGV4_DATE_LEN + 1];
     int64_t lasts = claim->expires_ms >= 0 ? claim->expires_ms : TR_SIGV4_SKEW_MS;
-    basic_time(at, signed_at);
-    basic_time(now, here);
+    tr__sigv4_date(at, signed_at);
+    tr__sigv4_date(now, here);
     if (at + lasts < now) {
-        basic_time(now - lasts, limit);
+        tr__sigv4_date(now - lasts, limit);
         return tr_fail_service(err, TR_EAUTH, 400, "InvalidSignatureException",
                                "Signature expired: %s is now earlier than %s (%s - %lld min.)", signed_at,
                                limit, here, (long long)(lasts / 60000));
     }
     if (at - TR_SIGV4_SKEW_MS > now) {
-        basic_time(now + TR_SIGV4_SKEW_MS, limit);
+        tr__sigv4_date(now + TR_SIGV4_SKEW_MS, limit);
         return tr_fail_service(err, TR_EAUTH, 400, "InvalidSignatureException",
                                "Signature not yet current: %s is still later than %s (%s + %d min.)",
                                signed_at, limit, here, TR_SIGV4_SKEW_MS / 60000);
@@ -300,7 +282,7 @@ static int pick_headers(const tr_sigv4_request *request, tr_view names, tr_heade
     size_t count = 0;
     bool host = false;
     tr_view before = {0};
-    for (size_t at = 0; at <= names.len;) {
+    for (size_t at = 0; names.ptr && at <= names.len;) {
         size_t end = tr_view_find(names, TR_VIEW(";"), at);
         end = end == SIZE_MAX ? names.len : end;
         tr_view name = tr_view_of(names.ptr + at, end - at);
@@ -355,7 +337,7 @@ int tr_sigv4_verify(tr_sigv4 *signer, const tr_sigv4_check *check, const tr_sigv
                     tr_sigv4_identity *ret_identity, tr_error *err)
 {
     struct claim claim = {.expires_ms = -1};
-    tr_sigv4_identity identity;
+    tr_sigv4_identity identity = {0};
     tr_view authorization = header(request, "authorization");
     bool in_query = tr_view_find(request->query, TR_VIEW("X-Amz-Algorithm="), 0) != SIZE_MAX;
     if (authorization.ptr && in_query)

@@ -13,7 +13,7 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 
 static tr__socket *find(const tr_http_client *client, int fd)
 {
-    return fd >= 0 && (size_t)fd < client->socket_cap ? client->sockets[fd] : NULL;
+    return fd >= 0 && (size_t)fd < client->socket_cap ? client->sockets[fd].socket : NULL;
 }
 
 static void free_socket(uv_handle_t *handle)
@@ -28,7 +28,7 @@ static void free_socket(uv_handle_t *handle)
 
 static void forget(tr__socket *socket)
 {
-    socket->client->sockets[socket->fd] = NULL;
+    socket->client->sockets[socket->fd].socket = NULL;
     uv_close((uv_handle_t *)&socket->poll, free_socket);
 }
 
@@ -36,7 +36,7 @@ static tr__socket *remember(tr_http_client *client, int fd)
 {
     if ((size_t)fd >= client->socket_cap) {
         size_t cap = (size_t)fd + 64;
-        tr__socket **table = tr_realloc(client->sockets, cap * sizeof(tr__socket *));
+        struct tr__socket_slot *table = tr_realloc(client->sockets, cap * sizeof *table);
         if (!table)
             return NULL;
         memset(table + client->socket_cap, 0, (cap - client->socket_cap) * sizeof *table);
@@ -54,7 +54,7 @@ static tr__socket *remember(tr_http_client *client, int fd)
     }
     socket->poll.data = socket;
     client->handles++;
-    client->sockets[fd] = socket;
+    client->sockets[fd].socket = socket;
     return socket;
 }
 
@@ -210,8 +210,8 @@ void tr__client_close(tr_http_client *client)
         client->multi = NULL;
         (void)curl_multi_cleanup(multi); /* closes the connections, by close_socket */
         for (size_t i = 0; i < client->socket_cap; i++)
-            if (client->sockets[i])
-                forget(client->sockets[i]);
+            if (client->sockets[i].socket)
+                forget(client->sockets[i].socket);
         uv_close((uv_handle_t *)&client->timer, on_timer_closed);
         uv_close((uv_handle_t *)&client->later, on_timer_closed);
         uv_close((uv_handle_t *)&client->waiting_timer, on_timer_closed);
