@@ -67,9 +67,9 @@ static tr_mapping_stats run(world *w, const char *function, tr_mapping_options o
     (void)fclose(f);
     tr_handler_options h = {.kind = TR_HANDLER_LAMBDA, .target = "fn.handler", .directory = w->dir};
     tr_stream_options s = {.table = "tab", .start = {.at = TR_START_TRIM_HORIZON}};
-    tr_handler *handler;
-    tr_mapping *mapping;
-    tr_stream *stream;
+    tr_handler *handler = NULL;
+    tr_mapping *mapping = NULL;
+    tr_stream *stream = NULL;
     tr_mapping_stats stats;
     tr_error err = {0};
     options.retry_min_ms = 1;

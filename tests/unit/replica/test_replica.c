@@ -72,7 +72,7 @@ static int teardown(void **state)
 static tr_replica *open_replica(world *w, const char *table, bool once)
 {
     tr_replica_options o = {.table = table, .once = once, .segments = 3};
-    tr_replica *r;
+    tr_replica *r = NULL;
     tr_error err = {0};
     if (tr_sink_sqlite(w->db, &o.sink, &err) || tr_replica_new(w->e.client, &o, &r, &err))
         fail_msg("%s", err.message);
@@ -288,7 +288,7 @@ static void json_lines_hold_each_change_once(void **state)
     int lines = 0, inserts = 0;
     for (int round = 0; round < 3; round++) {
         tr_replica_options o = {.table = "tab", .once = true};
-        tr_replica *r;
+        tr_replica *r = NULL;
         tr_error err = {0};
         if (tr_sink_jsonl(path, &o.sink, &err) || tr_replica_new(w->e.client, &o, &r, &err) ||
             tr_replica_run(r, &err))
