@@ -106,6 +106,10 @@ int tr_fail(tr_error *err, int code, const char *format, ...) TR_PRINTF(3, 4);
 /** Like tr_fail, with the service's error type and HTTP status. */
 int tr_fail_service(tr_error *err, int code, int http_status, const char *type, const char *format, ...)
     TR_PRINTF(5, 6);
+#ifdef __clang_analyzer__ /* which does not see that they return the code */
+#define tr_fail(err, code, ...)         ((void)(tr_fail)((err), (code), __VA_ARGS__), (code))
+#define tr_fail_service(err, code, ...) ((void)(tr_fail_service)((err), (code), __VA_ARGS__), (code))
+#endif
 
 /* --------------------------------------------------------------------------------------------- memory */
 

@@ -39,7 +39,7 @@ static void fill(tr_error *err, int code, int http_status, const char *type, con
     (void)vsnprintf(err->message, sizeof err->message, format, args);
 }
 
-int tr_fail(tr_error *err, int code, const char *format, ...)
+int(tr_fail)(tr_error *err, int code, const char *format, ...)
 {
     if (err) {
         va_list args;
@@ -50,7 +50,7 @@ int tr_fail(tr_error *err, int code, const char *format, ...)
     return code;
 }
 
-int tr_fail_service(tr_error *err, int code, int http_status, const char *type, const char *format, ...)
+int(tr_fail_service)(tr_error *err, int code, int http_status, const char *type, const char *format, ...)
 {
     if (err) {
         va_list args;

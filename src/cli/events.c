@@ -204,7 +204,7 @@ static int take_number(tr_cli_events *c, int option)
 
 static void take_text(tr_cli_events *c, int option)
 {
-    const char **texts[] = {[OPT_TABLE - OPT_TABLE] = &c->table,
+    const char **texts[] = {[0] = &c->table,
                             [OPT_EXPECT - OPT_TABLE] = &c->expect,
                             [OPT_AFTER - OPT_TABLE] = &c->after,
                             [OPT_BEFORE - OPT_TABLE] = &c->before,

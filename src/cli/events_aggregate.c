@@ -194,7 +194,7 @@ static int print_output(child *p)
     tr_buf text, line;
     tr_arena arena;
     tr_json_reader r;
-    tr_view object;
+    tr_view object = {NULL, 0};
     tr_buf_init(&text, OUTPUT_MAX);
     tr_buf_init(&line, OUTPUT_MAX + 1);
     tr_arena_init(&arena, OUTPUT_MAX);

@@ -79,11 +79,14 @@ static int write_iam(schema_command *c, tr_buf *out, tr_error *err)
 
 static int take_option(schema_command *c, int option)
 {
-    const char **texts[] = {
-        [OPT_FORMAT - OPT_FORMAT] = &c->format,           [OPT_TABLE - OPT_FORMAT] = &c->schema.table,
-        [OPT_REGION - OPT_FORMAT] = &c->iam.region,       [OPT_ACCOUNT - OPT_FORMAT] = &c->iam.account,
-        [OPT_PARTITION - OPT_FORMAT] = &c->iam.partition, [OPT_SNAPSHOTS - OPT_FORMAT] = &c->iam.snapshots,
-        [OPT_LEASES - OPT_FORMAT] = &c->iam.leases,       [OPT_BUS - OPT_FORMAT] = &c->iam.bus};
+    const char **texts[] = {[0] = &c->format,
+                            [OPT_TABLE - OPT_FORMAT] = &c->schema.table,
+                            [OPT_REGION - OPT_FORMAT] = &c->iam.region,
+                            [OPT_ACCOUNT - OPT_FORMAT] = &c->iam.account,
+                            [OPT_PARTITION - OPT_FORMAT] = &c->iam.partition,
+                            [OPT_SNAPSHOTS - OPT_FORMAT] = &c->iam.snapshots,
+                            [OPT_LEASES - OPT_FORMAT] = &c->iam.leases,
+                            [OPT_BUS - OPT_FORMAT] = &c->iam.bus};
     if (option == OPT_STREAM)
         c->schema.stream = true;
     else if (option == OPT_OPERATIONS)

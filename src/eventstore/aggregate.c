@@ -222,7 +222,7 @@ static void on_folded(void *ctx, int code, tr_aggregate *aggregate, const tr_err
 int tr_aggregate_get(tr_eventstore *store, const tr_reducer *reducer, tr_view aggregate_id,
                      const tr_aggregate_options *options, tr_aggregate_fn *fn, void *ctx, tr_error *err)
 {
-    tr_aggregate *aggregate;
+    tr_aggregate *aggregate = NULL;
     int e = tr__event_check_id(store, aggregate_id, err);
     if (!e)
         e = tr_aggregate_new(reducer, aggregate_id, &aggregate, err);
@@ -342,7 +342,7 @@ int tr_aggregate_simulate(const tr_reducer *reducer, const tr_event *events, siz
     static const tr_simulation_options none = {{NULL, 0}, NULL, NULL};
     const tr_simulation_options *o = options ? options : &none;
     tr_simulation s = {0};
-    tr_aggregate *a;
+    tr_aggregate *a = NULL;
     int e = tr_aggregate_new(reducer, count ? events[0].aggregate_id : (tr_view){"", 0}, &a, err);
     if (e)
         return e;

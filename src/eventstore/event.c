@@ -219,7 +219,7 @@ int tr__event_take(tr_item item, tr_event *ret_event, tr_error *err)
 
 int tr_event_from_item(const tr_eventstore *store, tr_item item, tr_event *ret_event, tr_error *err)
 {
-    tr_event event;
+    tr_event event = {0};
     int e = tr__event_take(item, &event, err);
     if (e)
         return e;
@@ -231,7 +231,7 @@ int tr_event_from_item(const tr_eventstore *store, tr_item item, tr_event *ret_e
 int tr_event_parse_image(const tr_eventstore *const *stores, size_t count, tr_item image, size_t *ret_index,
                          tr_event *ret_event, tr_error *err)
 {
-    tr_event event;
+    tr_event event = {0};
     int e = tr__event_take(image, &event, err);
     if (e)
         return e;

@@ -7,6 +7,8 @@
 
 #include <tailrace/aggregate.h>
 
+#include <assert.h>
+
 #define RULES_MAX      ((size_t)1 << 20)
 #define STATE_MAX      ((size_t)4 << 20)
 #define PATH_MAX_PARTS 16 /* an item has at most 32 levels */
@@ -72,6 +74,7 @@ static void pack_with(tr_packer *p, tr_item item, tr_view path, tr_value value)
 {
     tr_view rest, name = first_part(path, &rest);
     tr_packed_iter it;
+    assert(name.ptr); /* paths were checked as the rules were read */
     tr_item inner = {NULL, 0};
     tr_item_iter(&it, item);
     while (tr_packed_next(&it)) {
@@ -285,7 +288,7 @@ static int apply(void *ctx, void *at, const tr_event *event, tr_error *err)
 {
     const tr_rules *rules = ctx;
     state *s = at;
-    tr_value steps = none(), what;
+    tr_value steps = none(), what = none();
     uint8_t version[TR_NUMBER_PACKED_MAX];
     static const char yes = 1;
     int e = 0;

@@ -231,7 +231,7 @@ static void write_json(tr_buf *out, const tr__schema_view *v)
 int tr_schema_write(tr_schema_table table, tr_schema_format format, const tr_schema_options *options,
                     tr_buf *out, tr_error *err)
 {
-    tr__schema_view v;
+    tr__schema_view v = {.of = NULL};
     int e = view_of(table, options, &v, err);
     if (e)
         return e;

@@ -446,25 +446,24 @@ static void fold_rules(world *w, const char *rules_json, const char *const *even
     tr_rules_free(rules);
 }
 
+/* One event of a text: `number` is its version. */
+#define EVENT(number, rest) "{\"aggregateId\":\"a\",\"version\":" #number "," rest "}"
+
 static void test_declared_rules(void **state)
 {
     world *w = *state;
     const char *const merged[] = {
-        "{\"aggregateId\":\"a\",\"version\":1,\"type\":\"T\",\"payload\":{\"x\":{\"y\":1,\"z\":2},\"gone\":1}"
-        "}",
-        "{\"aggregateId\":\"a\",\"version\":2,\"type\":\"U\",\"payload\":{\"x\":{\"y\":null,\"v\":[1]},"
-        "\"gone\":null}}",
-        "{\"aggregateId\":\"a\",\"version\":3,\"type\":\"U\",\"payload\":\"no object\"}", NULL};
+        EVENT(1, "\"type\":\"T\",\"payload\":{\"x\":{\"y\":1,\"z\":2},\"gone\":1}"),
+        EVENT(2, "\"type\":\"U\",\"payload\":{\"x\":{\"y\":null,\"v\":[1]},\"gone\":null}"),
+        EVENT(3, "\"type\":\"U\",\"payload\":\"no object\""), NULL};
     fold_rules(w, "", merged, "{\"aggregateId\":\"a\",\"version\":3,\"x\":{\"v\":[1],\"z\":2}}");
-    const char *const steps[] = {
-        "{\"aggregateId\":\"a\",\"version\":1,\"type\":\"OPENED\",\"payload\":{\"owner\":{\"name\":\"Ada\"}}"
-        "}",
-        "{\"aggregateId\":\"a\",\"version\":2,\"type\":\"DEPOSITED\",\"payload\":{\"amount\":0.1}}",
-        "{\"aggregateId\":\"a\",\"version\":3,\"type\":\"DEPOSITED\",\"payload\":{\"amount\":0.2}}",
-        "{\"aggregateId\":\"a\",\"version\":4,\"type\":\"WITHDRAWN\",\"payload\":{\"amount\":1}}",
-        "{\"aggregateId\":\"a\",\"version\":5,\"type\":\"OTHER\"}",
-        "{\"aggregateId\":\"a\",\"version\":6,\"type\":\"CLOSED\",\"payload\":7}",
-        NULL};
+    const char *const steps[] = {EVENT(1, "\"type\":\"OPENED\",\"payload\":{\"owner\":{\"name\":\"Ada\"}}"),
+                                 EVENT(2, "\"type\":\"DEPOSITED\",\"payload\":{\"amount\":0.1}"),
+                                 EVENT(3, "\"type\":\"DEPOSITED\",\"payload\":{\"amount\":0.2}"),
+                                 EVENT(4, "\"type\":\"WITHDRAWN\",\"payload\":{\"amount\":1}"),
+                                 EVENT(5, "\"type\":\"OTHER\""),
+                                 EVENT(6, "\"type\":\"CLOSED\",\"payload\":7"),
+                                 NULL};
     fold_rules(w,
                "{\"initial\":{\"balance\":0},\"events\":{\"OPENED\":{\"merge\":\"info.at\"},"
                "\"DEPOSITED\":{\"add\":{\"balance\":\"amount\"},\"append\":{\"all\":\"amount\"}},"
