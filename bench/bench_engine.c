@@ -246,7 +246,7 @@ int main(int argc, char **argv)
     b.items = strtoull(argv[2], NULL, 10);
     b.seconds = argc > 3 ? strtod(argv[3], NULL) : 3;
     b.connections = argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 32;
-    if (b.items < SORT_KEYS || b.connections < 1 || b.connections > TR_COUNT(b.under_way))
+    if (!b.items || b.items < SORT_KEYS || b.connections < 1 || b.connections > TR_COUNT(b.under_way))
         return 2;
     b.items -= b.items % SORT_KEYS;
     b.event = eventfd(0, EFD_CLOEXEC);

@@ -66,6 +66,12 @@ static rocksdb_block_based_table_options_t *table_options(tr_kv_family family, r
         rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom_full(10));
         rocksdb_block_based_options_set_whole_key_filtering(t, 1);
         rocksdb_block_based_options_set_data_block_index_type(t, 1 /* binary search and hash */);
+        /* Indexes and filters in small blocks of their own: with ten million items they are larger than the
+         * cache, and a miss must cost a few KB, not a file's whole index. */
+        rocksdb_block_based_options_set_index_type(t, 2 /* two levels */);
+        rocksdb_block_based_options_set_partition_filters(t, 1);
+        rocksdb_block_based_options_set_metadata_block_size(t, 4 * KIB);
+        rocksdb_block_based_options_set_pin_top_level_index_and_filter(t, 1);
     } else {
         rocksdb_block_based_options_set_block_size(t, 32 * KIB);
     }

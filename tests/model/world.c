@@ -584,6 +584,17 @@ void world_check(world *w)
     EXPECT(w, problems == 0, "%llu problems", (unsigned long long)problems);
 }
 
+static bool oracle_same(const oracle *a, const oracle *b)
+{
+    for (int t = 0; t < TABLES; t++) {
+        const oracle_table *x = &a->table[t], *y = &b->table[t];
+        if (x->exists != y->exists || x->items != y->items || x->global != y->global ||
+            x->expires != y->expires || x->stream_arn != y->stream_arn)
+            return false;
+    }
+    return true;
+}
+
 void world_recover(world *w)
 {
     uint32_t op = newest_marker(w, NULL);
@@ -592,7 +603,7 @@ void world_recover(world *w)
     uint32_t owed = w->answered > w->shown ? w->answered : w->shown;
     /* Operations that were answered may have changed nothing: then the newest before them that did counts. */
     while (owed > op) {
-        EXPECT(w, memcmp(&w->after[owed], &w->after[op], sizeof(oracle)) == 0,
+        EXPECT(w, oracle_same(&w->after[owed], &w->after[op]),
                "operation %u was answered or shown, but only %u came back", owed, op);
         owed--;
     }

@@ -319,7 +319,7 @@ static void log_path(fixture *f, char *out, size_t size)
     assert_non_null(dir);
     for (struct dirent *e; (e = readdir(dir));)
         if (strstr(e->d_name, ".log") && strlen(e->d_name) < sizeof newest && strcmp(e->d_name, newest) > 0)
-            strcpy(newest, e->d_name);
+            snprintf(newest, sizeof newest, "%s", e->d_name);
     closedir(dir);
     snprintf(out, size, "%s/%s", store, newest);
 }
