@@ -267,7 +267,7 @@ int main(int argc, char **argv)
         make_table(&b);
         durable_puts(&b, "load, durable", b.items, false);
     }
-    const char *only = getenv("ONLY"); /* some of g, q, p, c */
+    const char *only = getenv("ONLY"), *count = getenv("COUNT"); /* some of g, q, p, c; random puts */
     if (!only || strchr(only, 'g'))
         gets(&b);
     if (!only || strchr(only, 'q')) {
@@ -275,7 +275,7 @@ int main(int argc, char **argv)
         queries(&b, true);
     }
     if (!only || strchr(only, 'p'))
-        durable_puts(&b, "puts, durable", getenv("COUNT") ? strtoull(getenv("COUNT"), NULL, 10) : 0, true);
+        durable_puts(&b, "puts, durable", count ? strtoull(count, NULL, 10) : 0, true);
     if (!only || strchr(only, 'g'))
         gets(&b);
     if (!only || strchr(only, 'c'))

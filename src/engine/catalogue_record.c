@@ -304,7 +304,7 @@ static void get_tags(reader *r, tr_table *t)
 
 int tr__table_decode(tr_item record, tr_arena *arena, tr_table *t, uint32_t *ret_stream)
 {
-    reader reading = {.item = record, .arena = arena}, *r = &reading;
+    reader reading = {.item = record, .arena = arena, .status = tr_item_check(record)}, *r = &reading;
     t->space = get_u32(r, "space");
     t->name = get_text(r, "name");
     t->arn = get_text(r, "arn");
@@ -357,7 +357,8 @@ static void get_shard(reader *r, tr_shard *shard, struct tr__shard_state *state)
 int tr__stream_decode(tr_item record, tr__stream *stream)
 {
     tr_stream *s = &stream->pub;
-    reader reading = {.item = record, .arena = &stream->arena}, *r = &reading;
+    reader reading = {.item = record, .arena = &stream->arena, .status = tr_item_check(record)};
+    reader *r = &reading;
     s->number = get_u32(r, "number");
     s->table_name = get_text(r, "table");
     s->label = get_text(r, "label");

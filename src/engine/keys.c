@@ -102,7 +102,7 @@ int tr__keys_of(const tr_key_schema *schema, tr_item item, tr_buf *out)
         const tr_key_part *part =
             i < schema->hash_count ? &schema->hash[i] : &schema->range[i - schema->hash_count];
         tr_value value;
-        if (tr_item_get(item, part->name, &value) != 0)
+        if (tr_item_get(item, part->name, &value) != 0 || value.type != part->type)
             return TR_EINVAL;
         tr_pack_name(&packer, part->name);
         tr_pack_value(&packer, value);

@@ -192,6 +192,15 @@ static void walk_file(walk *w, tr_view file, size_t number)
         tear(w, number, start);
 }
 
+bool tr__kv_log_torn(tr_view file, bool check_crc, size_t *ret_at)
+{
+    walk w = {.check_crc = check_crc};
+    walk_file(&w, file, 0);
+    if (w.torn)
+        *ret_at = w.torn_at;
+    return w.torn;
+}
+
 /* ------------------------------------------------------------------------------------------------- files */
 
 typedef struct log_file {

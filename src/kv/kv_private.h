@@ -47,6 +47,8 @@ uint64_t tr__kv_dir_size(const char *path);
 /** The mark with which each batch begins: all up to this sequence number is durable. */
 #define TR__KV_MARK_MAX 32
 size_t tr__kv_log_mark(uint64_t durable, char *out);
+/** Whether a log's bytes have a flaw, and where the batch begins that has it. */
+bool tr__kv_log_torn(tr_view file, bool check_crc, size_t *ret_at);
 /** Before RocksDB opens the store: cuts off the torn end of the log. TR_ECORRUPT if it is damaged before
  * that.
  */
