@@ -13,8 +13,9 @@
  * not yet durable) and wakes the sync thread. Every answer depends on a state; tr_engine_ticket names the
  * newest state that answers made now depend on, and an answer may leave once tr_engine_synced() >= its
  * ticket. Reads (tr_engine_get, cursors, records) see the last synced state, so their answers may leave at
- * once; writes, failed conditions and catalogue answers wait for their ticket. A failed sync stops writes
- * (TR_EIO) until the store is opened anew.
+ * once; writes and failed conditions wait for their ticket. Calls that change the catalogue, and
+ * tr_engine_tick where it changes shards, are durable when they return, so tables and shards can be shown as
+ * they are. A failed sync stops writes (TR_EIO) until the store is opened anew.
  *
  *   write ---> batch ---flush---> store ---sync thread---> durable, tr_engine_poll: snapshot for reads moves
  * on key touched twice in one batch: the batch is written first
@@ -307,7 +308,8 @@ struct tr_stream {
     size_t shard_count;
 };
 
-/** By ARN; NULL. */
+/** By ARN; NULL. A stream's shards move when shards are added: pointers to them are good until the next
+ * tr_engine_tick or change of the catalogue. */
 tr_stream *tr_engine_stream(tr_engine *engine, tr_view arn);
 /** All streams, in the order of their ARNs; NULL after the last. */
 tr_stream *tr_engine_next_stream(tr_engine *engine, tr_view after_arn);
