@@ -5,11 +5,6 @@
 #include <tailrace/eventstore.h>
 #include <tailrace/json.h>
 
-#define STREAM_RIGHTS "dynamodb:DescribeStream dynamodb:GetShardIterator dynamodb:GetRecords"
-#define LEASE_RIGHTS                                                                                         \
-    "dynamodb:CreateTable dynamodb:DescribeTable dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem "     \
-    "dynamodb:DeleteItem dynamodb:Scan"
-
 /* Transactions are allowed by the rights of the actions within them (Developer Guide, "IAM and
  * transactions"). */
 static const tr_schema_operation operations[] = {
@@ -27,15 +22,6 @@ static const tr_schema_operation operations[] = {
     {"getAggregateWithSnapshots", "events aggregate --snapshots", "dynamodb:Query", NULL, NULL, NULL,
      "dynamodb:Query dynamodb:PutItem dynamodb:DeleteItem", NULL},
     {"command", NULL, "dynamodb:Query dynamodb:PutItem", NULL, NULL, NULL, NULL, NULL},
-    {"subscribe", "events subscribe", "dynamodb:DescribeTable dynamodb:Scan", NULL, STREAM_RIGHTS, NULL, NULL,
-     NULL},
-    {"subscribeCompeting", "events subscribe --fleet", "dynamodb:DescribeTable dynamodb:Scan", NULL,
-     STREAM_RIGHTS, NULL, NULL, LEASE_RIGHTS},
-    {"publish", "events publish", "dynamodb:DescribeTable", NULL, STREAM_RIGHTS, "events:PutEvents", NULL,
-     NULL},
-    {"publishStateCarrying", "events publish --shape state", "dynamodb:DescribeTable dynamodb:Query", NULL,
-     STREAM_RIGHTS, "events:PutEvents", NULL, NULL},
-    {"pour", "events pour", "dynamodb:Scan", NULL, NULL, "events:PutEvents", NULL, NULL},
     {"init", "events init", "dynamodb:CreateTable dynamodb:DescribeTable", NULL, NULL, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}};
 
