@@ -21,6 +21,19 @@ extern "C" {
 
 typedef struct tr_server tr_server;
 
+/**
+ * A function that targets of rules may name as arn:aws:lambda:REGION:ACCOUNT:function:NAME. Commands and
+ * files can be given here only, never over the wire.
+ */
+typedef struct tr_server_function {
+    const char *name; /**< [A-Za-z0-9_-]{1,64} */
+    /**
+     * "exec:COMMAND", "exec-each:COMMAND", "handler:MODULE.EXPORT" (see tailrace/handler.h), "http://…",
+     * "https://…", "file:PATH" (JSON lines are appended), "stdout:" (JSON lines)
+     */
+    const char *target;
+} tr_server_function;
+
 /** All text is copied. Zero-initialise, set what you need. */
 typedef struct tr_server_options {
     const char *data_dir;      /**< Optional: the directory; NULL keeps everything in memory. */
@@ -30,12 +43,17 @@ typedef struct tr_server_options {
     const char *region;      /**< Optional: "us-east-1". */
     const char *const *cors; /**< Optional: origins that a browser may call from ("*": any). */
     size_t cors_count;
-    unsigned stream_shards;       /**< of a new stream; 0: 4 */
-    int64_t shard_lifetime_ms;    /**< 0: 4 h */
-    int64_t iterator_lifetime_ms; /**< 0: 15 min */
-    int64_t stream_retention_ms;  /**< 0: 24 h */
-    int64_t expiry_interval_ms;   /**< 0: 30 s */
-    size_t memory_bytes;          /**< ceiling of the store's caches and buffers; 0: 64 MiB */
+    unsigned stream_shards;              /**< of a new stream; 0: 4 */
+    int64_t shard_lifetime_ms;           /**< 0: 4 h */
+    int64_t iterator_lifetime_ms;        /**< 0: 15 min */
+    int64_t stream_retention_ms;         /**< 0: 24 h */
+    int64_t expiry_interval_ms;          /**< 0: 30 s */
+    size_t memory_bytes;                 /**< ceiling of the store's caches and buffers; 0: 64 MiB */
+    const tr_server_function *functions; /**< what the bus may deliver to */
+    size_t function_count;
+    int64_t bus_retry_base_ms; /**< of the bus' backoff; 0: 1 s */
+    int64_t bus_retry_cap_ms;  /**< the longest pause of it; 0: 10 min */
+    bool bus_retry_fixed;      /**< pause for bus_retry_base_ms before each retry */
     tr_logger logger;
 } tr_server_options;
 

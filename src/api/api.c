@@ -15,6 +15,7 @@ int tr_api_new(const tr_api_options *options, tr_api **ret_api)
     if (!api)
         return TR_ENOMEM;
     api->engine = options->engine;
+    api->bus = options->bus;
     api->iterator_lifetime_ms =
         options->iterator_lifetime_ms ? options->iterator_lifetime_ms : 15 * 60 * 1000;
     tr_arena_init(&api->arena, ARENA_LIMIT);
@@ -96,7 +97,7 @@ static int check_name(tr_call *c, const void *request)
 
 static int carry_out(tr_call *c)
 {
-    if (!c->op)
+    if (!c->op || (c->op->service >= TR_EVENTS && !c->api->bus))
         return unknown_operation(c);
     tr_shape_reader r = {.arena = c->arena, .scratch = &c->api->scratch};
     void *request = tr_arena_alloc(c->arena, c->op->shape->size);
@@ -138,6 +139,7 @@ void tr_api_call(tr_api *api, const tr_api_request *request, tr_buf *body, tr_ap
     ret_reply->ticket = 0;
     ret_reply->sequence_number[0] = ret_reply->snapshot[0] = ret_reply->stream_arn[0] = 0;
     ret_reply->wait_stream = NULL;
+    ret_reply->wait_queue_ms = 0;
     tr_buf_reset(body);
     tr_json_write_init(&c.w, body);
     int e = carry_out(&c);

@@ -22,6 +22,7 @@ typedef struct tr_api tr_api;
 
 typedef struct tr_api_options {
     tr_engine *engine;            /**< Required: must outlive the tr_api. */
+    struct tr_bus *bus;           /**< Optional: without it there are no operations of EventBridge and SQS. */
     const char *region;           /**< Optional: "us-east-1". Copied. */
     int64_t iterator_lifetime_ms; /**< 0: 15 min, as the service's */
 } tr_api_options;
@@ -49,6 +50,8 @@ typedef struct tr_api_request {
     tr_view body;
     int64_t wait_ms;  /**< of x-tailrace-wait-ms; 0: none */
     tr_view snapshot; /**< of x-tailrace-snapshot; empty: none */
+    tr_view host;     /**< of the Host header, for URLs of queues; empty: none */
+    bool expired;     /**< it has waited long enough: answer now */
 } tr_api_request;
 
 typedef struct tr_api_reply {
@@ -63,6 +66,9 @@ typedef struct tr_api_reply {
      * when this stream has news, and with wait_ms 0 once the time is up. The answer composed is valid too.
      */
     const tr_stream *wait_stream;
+    /** The same for messages of queues: call again when tr_queue_news has changed, or with `expired` after
+     * these milliseconds. 0: do not wait. */
+    int64_t wait_queue_ms;
 } tr_api_reply;
 
 /** The answer's body replaces what `body` holds. Never fails: errors are answers. */

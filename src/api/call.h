@@ -50,6 +50,7 @@ struct tr_call {
 
 struct tr_api {
     tr_engine *engine;
+    struct tr_bus *bus;
     char *region;
     int64_t iterator_lifetime_ms;
     tr_arena arena; /* of the request at hand */

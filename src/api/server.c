@@ -58,9 +58,11 @@ static void park(tr_server *s, tr_pending *p)
         return;
     p->parked = true;
     p->server = s;
-    p->deadline_ms = tr_clock_mono_ms() + p->request.wait_ms;
+    p->on_queue = p->reply.wait_queue_ms > 0;
+    p->deadline_ms = tr_clock_mono_ms() + (p->on_queue ? p->reply.wait_queue_ms : p->request.wait_ms);
     p->listener = (tr_listener){.stream = p->reply.wait_stream, .fn = on_news, .ctx = p};
-    tr_engine_listen(s->engine, &p->listener);
+    if (!p->on_queue)
+        tr_engine_listen(s->engine, &p->listener);
     list_add(&s->parked, p);
     arm(s);
 }
@@ -70,16 +72,19 @@ static void unpark(tr_server *s, tr_pending *p)
     if (!p->parked)
         return;
     p->parked = false;
-    tr_engine_unlisten(s->engine, &p->listener);
+    if (!p->on_queue)
+        tr_engine_unlisten(s->engine, &p->listener);
     list_remove(&s->parked, p);
 }
 
 void tr__server_carry_out(tr_server *s, tr_pending *p)
 {
-    if (s->stopping)
+    if (s->stopping) {
         p->request.wait_ms = 0;
+        p->request.expired = true;
+    }
     tr_api_call(s->api, &p->request, p->body, &p->reply);
-    if (p->reply.wait_stream) {
+    if (p->reply.wait_stream || p->reply.wait_queue_ms > 0) {
         park(s, p);
         return;
     }
@@ -135,9 +140,34 @@ static void on_deadline(uv_timer_t *timer)
         if (p->deadline_ms > now)
             continue;
         p->request.wait_ms = 0;
+        p->request.expired = true;
         tr__server_carry_out(s, p);
     }
     arm(s);
+}
+
+/* Whoever waits for messages looks again. */
+static void wake_queues(tr_server *s)
+{
+    uint64_t news = s->bus ? tr_queue_news(s->bus) : s->queue_news;
+    if (news == s->queue_news)
+        return;
+    s->queue_news = news;
+    for (tr_pending *p = s->parked.first; p; p = p->next)
+        if (p->on_queue)
+            p->woken = s->any_woken = true;
+}
+
+static void on_deliver(uv_timer_t *timer);
+
+static void run_bus(tr_server *s)
+{
+    if (!s->bus || !s->deliver_on || s->stopping)
+        return;
+    int64_t next = tr_bus_run(s->bus);
+    uv_update_time(s->deliver.loop);
+    (void)uv_timer_start(&s->deliver, on_deliver, (uint64_t)(next < 1 ? 1 : next), 0);
+    wake_queues(s);
 }
 
 static void poll_engine(tr_server *s)
@@ -150,8 +180,16 @@ static void poll_engine(tr_server *s)
                err.message);
     }
     release(s);
+    run_bus(s);
     wake(s);
     tr__feeds_wake(s);
+}
+
+static void on_deliver(uv_timer_t *timer)
+{
+    tr_server *s = timer->data;
+    run_bus(s);
+    wake(s);
 }
 
 /* --------------------------------------------------------------------------------------------- the loop */
@@ -221,8 +259,27 @@ static int open_engine(tr_server *s)
     int e = tr_engine_open(&options, &s->engine, s->error);
     if (e)
         return e;
-    const tr_api_options api = {
-        .engine = s->engine, .region = o->region, .iterator_lifetime_ms = o->iterator_lifetime_ms};
+    const tr_bus_options bus = {
+        .engine = s->engine,
+        .loop = s->loop,
+        .dir = o->data_dir,
+        .region = o->region,
+        .functions = o->functions,
+        .function_count = o->function_count,
+        .retry_base_ms = o->bus_retry_base_ms,
+        .retry_cap_ms = o->bus_retry_cap_ms,
+        .retry_fixed = o->bus_retry_fixed,
+        .wake = notify,
+        .wake_ctx = s,
+        .logger = o->logger,
+    };
+    e = tr_bus_open(&bus, &s->bus, s->error);
+    if (e)
+        return e;
+    const tr_api_options api = {.engine = s->engine,
+                                .bus = s->bus,
+                                .region = o->region,
+                                .iterator_lifetime_ms = o->iterator_lifetime_ms};
     e = tr_api_new(&api, &s->api);
     return e ? tr_fail(s->error, e, "out of memory") : 0;
 }
@@ -231,10 +288,12 @@ static int open_engine(tr_server *s)
 static void open_handles(tr_server *s)
 {
     uv_loop_t *loop = tr__loop_uv(s->loop);
-    s->check.data = s->tick.data = s->wait.data = s;
+    s->check.data = s->tick.data = s->wait.data = s->deliver.data = s;
     s->check_on = uv_check_init(loop, &s->check) == 0 && uv_check_start(&s->check, on_check) == 0;
     s->tick_on = uv_timer_init(loop, &s->tick) == 0 && uv_timer_start(&s->tick, on_tick, 1, 0) == 0;
     s->wait_on = uv_timer_init(loop, &s->wait) == 0;
+    s->deliver_on =
+        uv_timer_init(loop, &s->deliver) == 0 && uv_timer_start(&s->deliver, on_deliver, 1, 0) == 0;
 }
 
 static int open_synced(tr_server *s)
@@ -353,6 +412,8 @@ static void finish(void *ctx)
         poll_engine(s);
     }
     tr_api_free(s->api);
+    tr_bus_close(s->bus);
+    s->bus = NULL;
     tr_engine_close(s->engine); /* joins the sync thread, which calls notify */
     s->api = NULL;
     s->engine = NULL;
@@ -360,6 +421,7 @@ static void finish(void *ctx)
     close_handle(s->synced_on, &s->synced);
     close_handle(s->tick_on, &s->tick);
     close_handle(s->wait_on, &s->wait);
+    close_handle(s->deliver_on, &s->deliver);
 }
 
 static void stop(void *ctx)

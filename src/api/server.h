@@ -16,6 +16,7 @@
  */
 
 #include "api/api.h"
+#include "bus/bus.h"
 #include "http/loop.h"
 
 #include <tailrace/engine.h>
@@ -37,7 +38,7 @@ typedef struct tr_pending {
     tr_server *server;
     tr_listener listener;
     int64_t deadline_ms; /* monotonic */
-    bool parked, woken;
+    bool parked, woken, on_queue;
 } tr_pending;
 
 typedef struct tr_pending_list {
@@ -50,12 +51,15 @@ struct tr_server {
     tr__loop *loop;
     tr_engine *engine;
     tr_api *api;
+    tr_bus *bus;
     tr_http_server *http;
-    uv_check_t check;  /* the end of a loop turn */
-    uv_async_t synced; /* from the sync thread */
-    uv_timer_t tick;   /* housekeeping */
-    uv_timer_t wait;   /* the next deadline of what is parked */
-    bool check_on, synced_on, tick_on, wait_on, stopping;
+    uv_check_t check;   /* the end of a loop turn */
+    uv_async_t synced;  /* from the sync thread */
+    uv_timer_t tick;    /* housekeeping */
+    uv_timer_t wait;    /* the next deadline of what is parked */
+    uv_timer_t deliver; /* when the bus has something to do */
+    bool check_on, synced_on, tick_on, wait_on, deliver_on, stopping;
+    uint64_t queue_news;
     int failed; /* syncing failed with this code */
     tr_pending_list pending, parked;
     bool any_woken;

@@ -5,7 +5,8 @@
 
 /* Requests over HTTP: operations, health, event streams. */
 
-#define AMZ_JSON "application/x-amz-json-1.0"
+#define AMZ_JSON   "application/x-amz-json-1.0"
+#define AMZ_JSON11 "application/x-amz-json-1.1" /* EventBridge */
 
 static const char not_found[] = "<UnknownOperationException/>\n"; /* as the service answers */
 
@@ -95,7 +96,10 @@ static bool split_target(tr_view target, tr_service *ret_service, tr_view *ret_o
     static const struct {
         const char *prefix;
         tr_service service;
-    } services[] = {{"DynamoDB_20120810.", TR_DYNAMODB}, {"DynamoDBStreams_20120810.", TR_STREAMS}};
+    } services[] = {{"DynamoDB_20120810.", TR_DYNAMODB},
+                    {"DynamoDBStreams_20120810.", TR_STREAMS},
+                    {"AWSEvents.", TR_EVENTS},
+                    {"AmazonSQS.", TR_SQS}};
     for (size_t i = 0; i < TR_COUNT(services); i++) {
         tr_view prefix = tr_view_str(services[i].prefix);
         if (!tr_view_starts(target, prefix))
@@ -128,12 +132,12 @@ static int64_t wait_of(const tr_http_request *http)
 static void carry_out(tr_server *s, tr_http_request *http)
 {
     tr_view type = media_type(tr_http_header(http, "content-type"));
-    bool amz = tr_view_is(type, AMZ_JSON);
-    if (!amz && !tr_view_is(type, "application/json") && (type.len || http->body.len)) {
+    bool amz = tr_view_is(type, AMZ_JSON), amz11 = tr_view_is(type, AMZ_JSON11);
+    if (!amz && !amz11 && !tr_view_is(type, "application/json") && (type.len || http->body.len)) {
         respond_text(s, http, 404, NULL, tr_view_of(not_found, sizeof not_found - 1));
         return;
     }
-    const char *content_type = amz ? AMZ_JSON : "application/json";
+    const char *content_type = amz ? AMZ_JSON : amz11 ? AMZ_JSON11 : "application/json";
     http_call *call = tr_arena_calloc(&http->arena, 1, sizeof *call);
     if (!call) {
         tr_http_respond_bytes(http, 503, NULL, (tr_view){NULL, 0});
@@ -147,6 +151,7 @@ static void carry_out(tr_server *s, tr_http_request *http)
     p->body = &http->out;
     p->request.body = http->body;
     p->request.wait_ms = wait_of(http);
+    p->request.host = tr_http_header(http, "host");
     p->request.snapshot = tr_http_header(http, "x-tailrace-snapshot");
     if (!split_target(tr_http_header(http, "x-amz-target"), &p->request.service, &p->request.operation) &&
         !http->body.len) {
@@ -308,7 +313,10 @@ void tr__server_handle(void *ctx, tr_http_request *http)
 {
     tr_server *s = ctx;
     bool get = tr_view_is(http->method, "GET") || tr_view_is(http->method, "HEAD");
-    if (tr_view_is(http->method, "POST") && tr_view_is(http->path, "/"))
+    bool post = tr_view_is(http->method, "POST");
+    /* clients of SQS send to the queue's URL */
+    bool queue = post && tr_view_starts(tr_http_header(http, "x-amz-target"), TR_VIEW("AmazonSQS."));
+    if (queue || (post && tr_view_is(http->path, "/")))
         carry_out(s, http);
     else if (get && tr_view_is(http->path, "/"))
         health(s, http);

@@ -610,6 +610,27 @@ static void check_bounds(checker *c, const tr_member *m, const place *p, tr_view
         tr_buf_printf(c->out, "Member must have %s less than or equal to %lld", what, (long long)m->max);
 }
 
+/* Names of EventBridge: letters, digits, ".-_", those of buses with "/" too; or the ARN of a bus. */
+static void check_events_name(checker *c, const tr_member *m, const place *p, tr_view text)
+{
+    static const char arn[] =
+        "(arn:aws[\\w-]*:events:[a-z]{2}-[a-z]+-[\\w-]+:[0-9]{12}:event-bus\\/)?[/\\.\\-_A-Za-z0-9]+";
+    size_t cut = m->rules & TR_R_BUS_ARN && tr_view_starts(text, TR_VIEW("arn:"))
+                     ? tr_view_find(text, TR_VIEW(":event-bus/"), 0)
+                     : SIZE_MAX;
+    tr_view name = cut == SIZE_MAX ? text : tr_view_of(text.ptr + cut + 11, text.len - cut - 11);
+    bool valid = name.len > 0;
+    for (size_t i = 0; valid && i < name.len; i++)
+        valid = tr__name_valid(tr_view_of(name.ptr + i, 1)) ||
+                (name.ptr[i] == '/' && !(m->rules & TR_R_EVENTS_NAME));
+    if (valid || !begin(c, p, text))
+        return;
+    tr_buf_printf(c->out, "Member must satisfy regular expression pattern: %s",
+                  m->rules & TR_R_BUS_ARN    ? arn
+                  : m->rules & TR_R_BUS_NAME ? "[/\\.\\-_A-Za-z0-9]+"
+                                             : "[\\.\\-_A-Za-z0-9]+");
+}
+
 static void check_text(checker *c, const tr_member *m, const place *p, tr_view text)
 {
     if ((m->rules & TR_R_TABLE) && text.len == 0) {
@@ -623,6 +644,8 @@ static void check_text(checker *c, const tr_member *m, const place *p, tr_view t
         tr_buf_printf(c->out, "Member must satisfy enum value set: %s", m->values);
     if ((m->rules & (TR_R_NAME | TR_R_TABLE)) && !tr__name_valid(text) && begin(c, p, text))
         tr_buf_put_str(c->out, "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+");
+    if (m->rules & (TR_R_EVENTS_NAME | TR_R_BUS_NAME | TR_R_BUS_ARN))
+        check_events_name(c, m, p, text);
     check_bounds(c, m, p, text, text_length(text), "length");
 }
 

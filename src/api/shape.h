@@ -87,8 +87,11 @@ enum {
     TR_R_FIRST = 16,  /* its errors are told alone, before those of the others */
     TR_R_LISTS = 64,  /* no list of the map has more than 25 elements */
     TR_R_TABLE = 128, /* a table's name where the table need not be new: 1 to 1,024 characters, or its ARN */
-    TR_R_UNNAMED = 512, /* told as "Value at 'Limit'", as Query does */
-    TR_R_LONE = 256     /* of the members with this mark only the first one's error is told */
+    TR_R_EVENTS_NAME = 1024, /* pattern [\.\-_A-Za-z0-9]+ */
+    TR_R_BUS_NAME = 2048,    /* the same with '/' */
+    TR_R_BUS_ARN = 4096,     /* such a name, or the ARN of a bus */
+    TR_R_UNNAMED = 512,      /* told as "Value at 'Limit'", as Query does */
+    TR_R_LONE = 256          /* of the members with this mark only the first one's error is told */
 };
 
 typedef struct tr_shape tr_shape;

@@ -10,6 +10,9 @@
 #define LISTEN_MAX 32
 #define CORS_MAX   32
 
+#define FUNCTIONS_MAX     256
+#define FUNCTION_NAME_MAX 64 /* characters (Lambda API, CreateFunction) */
+
 enum {
     OPT_DATA = 1000,
     OPT_MEMORY,
@@ -21,7 +24,9 @@ enum {
     OPT_RETENTION,
     OPT_EXPIRY,
     OPT_CORS,
-    OPT_CACHE
+    OPT_CACHE,
+    OPT_FUNCTION,
+    OPT_RETRY_DELAY
 };
 
 static const tr_cli_option options[] = {
@@ -37,6 +42,12 @@ static const tr_cli_option options[] = {
     {"stream-retention", OPT_RETENTION, "DURATION", "how long change records are kept (24h)"},
     {"expiry-interval", OPT_EXPIRY, "DURATION", "between looks for items past their time to live (30s)"},
     {"cors", OPT_CORS, "ORIGIN", "let pages of this origin call; may be given several\ntimes, * is any"},
+    {"function", OPT_FUNCTION, "NAME=TARGET",
+     "a function that rules may name as a target: exec:CMD,\nexec-each:CMD, handler:MODULE.EXPORT, "
+     "file:PATH,\nstdout: or a "
+     "URL; may be given several times"},
+    {"retry-delay", OPT_RETRY_DELAY, "DURATION",
+     "pause this long before each retry of the bus\n(from 1s to 10m, growing, with jitter)"},
     {"cache", OPT_CACHE, "SIZE", "ceiling of the store's caches and buffers (64MiB)"},
     {NULL, 0, NULL, NULL}};
 
@@ -44,6 +55,8 @@ static const tr_cli_option options[] = {
 typedef struct settings {
     tr_server_options server;
     const char *listen[LISTEN_MAX], *cors[CORS_MAX];
+    tr_server_function functions[FUNCTIONS_MAX];
+    char names[FUNCTIONS_MAX][FUNCTION_NAME_MAX + 1];
     bool memory;
 } settings;
 
@@ -52,6 +65,25 @@ static int add_text(const tr_cli *cli, const char **list, size_t *count, size_t 
     if (*count == max)
         return tr_cli_usage(cli, "--%s may be given at most %zu times", option, max);
     list[(*count)++] = cli->value;
+    return 0;
+}
+
+/* NAME=TARGET */
+static int add_function(const tr_cli *cli, settings *s)
+{
+    size_t at = s->server.function_count;
+    const char *equals = strchr(cli->value, '=');
+    size_t len = equals ? (size_t)(equals - cli->value) : 0;
+    if (!len || len > FUNCTION_NAME_MAX || !equals[1])
+        return tr_cli_usage(cli, "--function needs NAME=TARGET, such as thumbs=exec:./thumbs.sh, not '%s'",
+                            cli->value);
+    if (at == FUNCTIONS_MAX)
+        return tr_cli_usage(cli, "--function may be given at most %d times", FUNCTIONS_MAX);
+    memcpy(s->names[at], cli->value, len);
+    s->names[at][len] = 0;
+    s->functions[at] = (tr_server_function){s->names[at], equals + 1};
+    s->server.functions = s->functions;
+    s->server.function_count++;
     return 0;
 }
 
@@ -86,6 +118,11 @@ static int take_option(const tr_cli *cli, settings *s, int option)
     case OPT_REGION:
         o->region = cli->value;
         return 0;
+    case OPT_FUNCTION:
+        return add_function(cli, s);
+    case OPT_RETRY_DELAY:
+        o->bus_retry_fixed = true;
+        return tr_cli_duration(cli, "retry-delay", &o->bus_retry_base_ms);
     case OPT_SHARD_LIFETIME:
         return tr_cli_duration(cli, "shard-lifetime", &o->shard_lifetime_ms);
     case OPT_ITERATOR_LIFETIME:
@@ -158,7 +195,7 @@ static int run(tr_cli *cli)
 
 const tr_cli_command tr_cli_serve = {
     .name = "serve",
-    .summary = "serve DynamoDB and its streams on this machine",
+    .summary = "serve DynamoDB, its streams and EventBridge on this machine",
     .text =
         "Without signatures being checked, any credentials and region see the same tables. A directory is\n"
         "locked while it is served; other commands reach it through the socket DIR/tailrace.sock.",

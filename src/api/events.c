@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/events.h"
+
+#define DOC_MAX ((size_t)4 * 1024 * 1024)
+
+int tr__fail_bus(tr_call *c, int code, const tr_error *err)
+{
+    if (err->type[0])
+        return tr__fail(c, err->http_status ? err->http_status : 400, err->type, "%s", err->message);
+    if (code == TR_ELIMIT)
+        return tr__fail(c, 400, TR_LIMIT_EXCEPTION, "%s", err->message);
+    return tr__fail(c, 500, code == TR_ENOMEM ? "ServiceUnavailable" : "InternalException", "%s",
+                    err->message);
+}
+
+tr_view tr__bus_name(tr_view name)
+{
+    size_t at = tr_view_find(name, TR_VIEW(":event-bus/"), 0);
+    if (!name.len)
+        return TR_VIEW("default");
+    return at == SIZE_MAX ? name : tr_view_of(name.ptr + at + 11, name.len - at - 11);
+}
+
+int tr__find_bus(tr_call *c, tr_view name, tr_res **ret_bus)
+{
+    name = tr__bus_name(name);
+    *ret_bus = tr_bus_find(c->api->bus, TR_RES_BUS, name);
+    return *ret_bus
+               ? 0
+               : tr__fail(c, 400, TR_NOT_FOUND_EXCEPTION, "Event bus %.*s does not exist.", TR_FMT(name));
+}
+
+const char *tr__rule_key(tr_call *c, tr_view bus, tr_view rule)
+{
+    return tr_arena_printf(c->arena, "%.*s|%.*s", TR_FMT(bus), TR_FMT(rule));
+}
+
+int tr__find_rule(tr_call *c, tr_view bus_name, tr_view name, tr_res **ret_rule)
+{
+    tr_res *bus;
+    int e = tr__find_bus(c, bus_name, &bus);
+    if (e)
+        return e;
+    const char *key = tr__rule_key(c, bus->name, name);
+    if (!key)
+        return TR_ENOMEM;
+    *ret_rule = tr_bus_find(c->api->bus, TR_RES_RULE, tr_view_str(key));
+    if (*ret_rule)
+        return 0;
+    return tr__fail(c, 400, TR_NOT_FOUND_EXCEPTION, "Rule %.*s does not exist on EventBus %.*s.",
+                    TR_FMT(name), TR_FMT(bus->name));
+}
+
+/* --------------------------------------------------------------------------------------------- documents */
+
+void tr__doc_begin(tr_json_writer *w, tr_buf *doc)
+{
+    tr_buf_init(doc, DOC_MAX);
+    tr_json_write_init(w, doc);
+    tr_json_begin_object(w);
+}
+
+int tr__doc_put(tr_call *c, tr_res_kind kind, tr_view name, tr_buf *doc)
+{
+    tr_error err;
+    err.type[0] = err.message[0] = 0;
+    int e = tr_buf_status(doc);
+    e = e ? tr_fail(&err, e, "%s", tr_strerror(e))
+          : tr_bus_put(c->api->bus, kind, name, tr_buf_view(doc), &err);
+    tr_buf_done(doc);
+    return e ? tr__fail_bus(c, e, &err) : 0;
+}
+
+int tr__doc_update(tr_call *c, tr_res *res, tr_buf *doc)
+{
+    int e = tr_buf_status(doc);
+    if (e == 0)
+        e = tr_bus_update(c->api->bus, res, tr_buf_view(doc));
+    tr_buf_done(doc);
+    return e;
+}
+
+void tr__doc_member(tr_json_writer *w, tr_view doc, const char *name)
+{
+    tr_view raw = tr_doc_raw(doc, name);
+    if (!raw.ptr)
+        return;
+    tr_json_name(w, name);
+    tr_json_value(w, raw);
+}
+
+void tr__doc_time(tr_json_writer *w, tr_view doc, const char *name)
+{
+    int64_t ms = tr_doc_int(doc, name, -1);
+    if (ms < 0)
+        return;
+    tr_json_name(w, name);
+    tr_json_sep(w);
+    tr_buf_printf(w->out, "%lld.%03d", (long long)(ms / 1000), (int)(ms % 1000));
+}
+
+void tr__text_member(tr_json_writer *w, const char *name, tr_view text)
+{
+    if (text.ptr)
+        tr_json_member_string(w, name, text);
+}
+
+/* ------------------------------------------------------------------------------------------------- pages */
+
+int tr__page_after(tr_call *c, tr_view token, tr_view *ret_after)
+{
+    *ret_after = (tr_view){NULL, 0};
+    if (!token.len)
+        return 0;
+    size_t len;
+    char *name = tr_arena_alloc(c->arena, TR_BASE64_DECODED_MAX(token.len));
+    if (!name)
+        return TR_ENOMEM;
+    if (tr_base64_decode(token, name, &len))
+        return tr__fail(c, 400, "ValidationException", "Parameter NextToken is not valid.");
+    *ret_after = tr_view_of(name, len);
+    return 0;
+}
+
+void tr__page_token(tr_call *c, tr_view last)
+{
+    tr_json_name(&c->w, "NextToken");
+    tr_json_base64(&c->w, last);
+}
+
+bool tr__is_json_object(tr_call *c, tr_view text)
+{
+    tr_json_reader r;
+    tr_json_init(&r, text, c->arena);
+    return tr_json_next(&r) == TR_JSON_OBJECT && tr_json_skip(&r) == 0 && tr_json_next(&r) == TR_JSON_DONE;
+}
