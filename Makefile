@@ -36,7 +36,7 @@ $(BUILD)/build.ninja: | deps
 	@log=$$(meson setup $(BUILD) --prefix $(PREFIX) 2>&1) || { echo "$$log"; exit 1; }
 
 run: all ## a demonstration: starts a server, consumes a stream, keeps a replica
-	@BUILD=$(BUILD) examples/quickstart/run.sh
+	@TAILRACE=$(abspath $(BUILD))/tailrace examples/quickstart/run.sh
 
 test: deps-test ## every suite, closing with "N passed, N failed"
 	@tests/run --build $(BUILD) $(if $(SANITIZE),--sanitize $(SANITIZE)) $(SUITES)
@@ -50,8 +50,8 @@ install: all ## program, libraries, headers, pkg-config files, man pages
 format: ## clang-format over every C file
 	@tests/lint --fix
 
-lint: deps-test all ## clang-format and clang-tidy, only what changed since it last passed
-	@tests/lint --build $(BUILD)
+lint: deps-test all ## clang-format and clang-tidy, only what changed since it last passed; DEEP=1 takes minutes
+	@tests/lint --build $(BUILD) $(if $(DEEP),--deep)
 
 fuzz: deps-test ## libFuzzer targets of tests/fuzz, FUZZ_SECONDS=60 each, FUZZ_TARGETS="json …"
 	@tests/fuzz/run --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)

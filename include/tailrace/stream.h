@@ -385,7 +385,7 @@ typedef struct tr_shard_stats {
 
 typedef struct tr_stream_stats {
     const char *stream_arn; /**< "" if not known yet; valid as long as the stream */
-    int64_t lag_ms;         /**< the largest of all shards being read; -1 while one of them has not answered yet */
+    int64_t lag_ms; /**< the largest of all shards being read; -1 while one of them has not answered yet */
     bool caught_up;
     uint64_t records, bytes; /**< read: records, and bytes of the answers */
     uint64_t delivered, acknowledged, filtered, skipped, gaps;
