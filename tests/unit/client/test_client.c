@@ -110,8 +110,8 @@ static void handle(void *ctx, tr_http_request *request)
 static void service_start(struct service *s)
 {
     memset(s, 0, sizeof *s);
-    serving_start_with(&s->serving, (tr_http_options){0}, handle);
     tr_buf_init(&s->seen, 1 << 20);
+    serving_start_with(&s->serving, (tr_http_options){0}, handle);
 }
 
 static void service_stop(struct service *s)

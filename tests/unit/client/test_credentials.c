@@ -334,8 +334,8 @@ static void fake_services(void *ctx, tr_http_request *request)
 static void fake_start(struct fake *f)
 {
     memset(f, 0, sizeof *f);
-    serving_start_with(&f->serving, (tr_http_options){0}, fake_services);
     tr_buf_init(&f->seen, 1 << 20);
+    serving_start_with(&f->serving, (tr_http_options){0}, fake_services);
     (void)snprintf(f->url, sizeof f->url, "http://127.0.0.1:%u", f->serving.port);
 }
 
