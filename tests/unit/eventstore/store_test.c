@@ -49,6 +49,9 @@ static int send_spoiled(tr_transport *transport, const tr_request *request, tr_r
     (void)snprintf(w->body, sizeof w->body, "%.*s", TR_FMT(request->body));
     if (write && w->before_write)
         w->before_write(w);
+    if (write && w->spoil_percent && tr_rng_below(&w->rng, 100) < w->spoil_percent &&
+        w->spoil_at == w->spoil_count)
+        world_spoil(w, (spoiling)(LOSE_ANSWER + tr_rng_below(&w->rng, IN_THE_WAY)));
     spoiling what = write && w->spoil_at < w->spoil_count ? w->spoil[w->spoil_at++] : PASS;
     if (what == PASS)
         return w->inner->send(w->inner, request, fn, ctx);

@@ -33,6 +33,8 @@ typedef struct world {
     /* what the next writes (PutItem, TransactWriteItems) meet, in this order; then PASS */
     spoiling spoil[8];
     unsigned spoil_at, spoil_count;
+    unsigned spoil_percent; /* of writes, by chance, in any of the ways */
+    tr_rng rng;
     /* what was sent, of all operations */
     unsigned writes, queries;
     char operation[64]; /* the last one's */
