@@ -59,6 +59,7 @@ const tr_op tr__ops[] = {
     OP("DescribeArchive", TR_EVENTS, 0, describe_archive),
     OP("ListArchives", TR_EVENTS, 0, list_archives),
     OP("DeleteArchive", TR_EVENTS, 0, delete_archive),
+    OP("QueryArchive", TR_EVENTS, 0, query_archive),
     OP("StartReplay", TR_EVENTS, 0, start_replay),
     OP("DescribeReplay", TR_EVENTS, 0, describe_replay),
     OP("ListReplays", TR_EVENTS, 0, list_replays),

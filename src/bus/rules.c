@@ -9,7 +9,7 @@
 #define CONCURRENCY     16 /* attempts of one target at a time; functions have their own */
 
 /* All events but replayed ones: what the service's own rule of an archive selects. */
-static const tr_view no_replays = {"{\"replay-name\":[{\"exists\":false}]}", 35};
+static const char no_replays[] = "{\"replay-name\":[{\"exists\":false}]}";
 
 tr_view tr__arn_name(tr_view arn, const char *service, const char *type)
 {
@@ -225,7 +225,7 @@ static int new_archive(tr_bus *bus, tr_res *res, const tr_res *old, tr_arena *ar
         tr_bus_find(bus, TR_RES_BUS,
                     tr__arn_name(tr_doc_text(res->doc, "EventSourceArn", arena), "events", "event-bus/"));
     archive->bus = of ? of->state : NULL;
-    int e = tr_pattern_compile(pattern.len ? pattern : no_replays, NULL, &archive->pattern, err);
+    int e = tr_pattern_compile(pattern.len ? pattern : TR_VIEW(no_replays), NULL, &archive->pattern, err);
     if (e == 0 && before) {
         archive->target = before->target;
         archive->target->refs++;

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 /* A command is declared here and listed below, a line each, in the order in which the help shows them. */
+extern const tr_cli_command tr_cli_archive;
 extern const tr_cli_command tr_cli_dlq;
 extern const tr_cli_command tr_cli_events_command;
 extern const tr_cli_command tr_cli_log;
@@ -20,6 +21,7 @@ const tr_cli_command *const tr_cli_commands[] = {
     &tr_cli_dlq,
     &tr_cli_log,
     &tr_cli_events_command,
+    &tr_cli_archive,
     &tr_cli_schema,
     NULL};
 // clang-format on

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/* Archives, replays and what targets are given, through the wire operations. */
+#include "../embedded.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void call(tr_client *client, tr_service service, const char *operation, const char *body, tr_buf *out)
+{
+    tr_request request = {.service = service, .operation = operation, .body = tr_view_str(body)};
+    tr_error err = {0};
+    tr_buf_reset(out);
+    if (tr_client_call_wait(client, &request, out, &err))
+        fail_msg("%s %s: %s %s", operation, body, err.type, err.message);
+    assert_non_null(tr_buf_cstr(out));
+}
+
+static void refused(tr_client *client, const char *operation, const char *body, const char *type,
+                    const char *message)
+{
+    tr_request request = {.service = TR_EVENTS, .operation = operation, .body = tr_view_str(body)};
+    tr_error err = {0};
+    assert_int_not_equal(tr_client_call_wait(client, &request, NULL, &err), 0);
+    assert_string_equal(err.type, type);
+    assert_string_equal(err.message, message);
+}
+
+static void expect(const tr_buf *out, const char *text)
+{
+    if (tr_view_find(tr_buf_view(out), tr_view_str(text), 0) == SIZE_MAX)
+        fail_msg("'%s' is not in %s", text, out->ptr);
+}
+
+#define EVENTS(op, body) call(e.client, TR_EVENTS, op, body, &out)
+#define SQS(op, body)    call(e.client, TR_SQS, op, body, &out)
+#define BUS_ARN(name)    "arn:aws:events:us-east-1:000000000000:event-bus/" name
+#define ARCHIVE_ARN      "arn:aws:events:us-east-1:000000000000:archive/a"
+#define QUEUE_ARN        "arn:aws:sqs:us-east-1:000000000000:q"
+#define RECEIVE          "{\"QueueUrl\":\"q\",\"WaitTimeSeconds\":5}"
+
+static void put_event(tr_client *client, unsigned n, tr_buf *out)
+{
+    char body[512];
+    (void)snprintf(
+        body, sizeof body,
+        "{\"Entries\":[{\"EventBusName\":\"b\",\"Source\":\"s\",\"DetailType\":\"t\",\"Time\":%u,\"Detail\":"
+        "\"{\\\"log\\\":\\\"users\\\",\\\"type\\\":\\\"signup\\\",\\\"n\\\":%u}\"}]}",
+        1700000000 + n, n);
+    call(client, TR_EVENTS, "PutEvents", body, out);
+    expect(out, "\"FailedEntryCount\":0");
+}
+
+static void wait_for(tr_client *client, const char *operation, const char *body, const char *text,
+                     tr_buf *out)
+{
+    for (int i = 0; i < 500; i++) {
+        call(client, TR_EVENTS, operation, body, out);
+        if (tr_view_find(tr_buf_view(out), tr_view_str(text), 0) != SIZE_MAX)
+            return;
+        (void)usleep(10000);
+    }
+    fail_msg("'%s' is not in %s", text, out->ptr);
+}
+
+static void set_up(embedded e, tr_buf out)
+{
+    EVENTS("CreateEventBus", "{\"Name\":\"b\"}");
+    EVENTS("CreateArchive", "{\"ArchiveName\":\"a\",\"EventSourceArn\":\"" BUS_ARN("b") "\"}");
+    SQS("CreateQueue", "{\"QueueName\":\"q\"}");
+    for (unsigned i = 0; i < 250; i++)
+        put_event(e.client, i, &out);
+    /* only from here on something listens */
+    EVENTS("PutRule",
+           "{\"Name\":\"r\",\"EventBusName\":\"b\",\"EventPattern\":\"{\\\"source\\\":[\\\"s\\\"]}\"}");
+    EVENTS("PutTargets",
+           "{\"Rule\":\"r\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"" QUEUE_ARN "\"}]}");
+    tr_buf_done(&out);
+}
+
+static void replays(embedded e)
+{
+    tr_buf out;
+    tr_buf_init(&out, 1 << 20);
+    wait_for(e.client, "DescribeArchive", "{\"ArchiveName\":\"a\"}", "\"EventCount\":250", &out);
+    /* 150 of them, over two pages */
+    EVENTS("StartReplay",
+           "{\"ReplayName\":\"p\",\"EventSourceArn\":\"" ARCHIVE_ARN "\",\"EventStartTime\":1700000100,"
+           "\"EventEndTime\":1800000000,\"Destination\":{\"Arn\":\"" BUS_ARN("b") "\"}}");
+    expect(&out, "\"State\":\"STARTING\"");
+    wait_for(e.client, "DescribeReplay", "{\"ReplayName\":\"p\"}", "\"State\":\"COMPLETED\"", &out);
+    SQS("GetQueueAttributes", "{\"QueueUrl\":\"q\",\"AttributeNames\":[\"ApproximateNumberOfMessages\"]}");
+    expect(&out, "\"ApproximateNumberOfMessages\":\"150\"");
+    SQS("ReceiveMessage", RECEIVE);
+    expect(&out, "\\\"n\\\":100}");
+    expect(&out, "\\\"replay-name\\\":\\\"p\\\"");
+    EVENTS("DescribeArchive", "{\"ArchiveName\":\"a\"}");
+    expect(&out, "\"EventCount\":250"); /* replayed events are not archived again */
+    refused(e.client, "StartReplay",
+            "{\"ReplayName\":\"p2\",\"EventSourceArn\":\"" ARCHIVE_ARN
+            "\",\"EventStartTime\":1,\"EventEndTime\":2,"
+            "\"Destination\":{\"Arn\":\"" BUS_ARN("default") "\"}}",
+            "ValidationException",
+            "Parameter Destination.Arn is not valid. Reason: Cross event bus replay is not permitted.");
+    refused(e.client, "StartReplay",
+            "{\"ReplayName\":\"p2\",\"EventSourceArn\":\"" ARCHIVE_ARN
+            "\",\"EventStartTime\":2,\"EventEndTime\":2,"
+            "\"Destination\":{\"Arn\":\"" BUS_ARN("b") "\"}}",
+            "ValidationException",
+            "Parameter EventEndTime is not valid. Reason: EventStartTime must be before EventEndTime.");
+    tr_buf_done(&out);
+}
+
+/* What was archived is replayed by time, marked, and not archived again. */
+static void replay_in_memory(void **state)
+{
+    embedded e;
+    tr_buf out;
+    (void)state;
+    tr_buf_init(&out, 1 << 20);
+    embedded_open(&e, NULL);
+    set_up(e, out);
+    replays(e);
+    embedded_close(&e);
+}
+
+/* The same over a restart: the archive is a file of its own. */
+static void replay_from_disk(void **state)
+{
+    embedded e;
+    tr_buf out;
+    char dir[] = "/tmp/tailrace-bus-XXXXXX", command[128];
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    tr_server_options options = {.data_dir = dir};
+    tr_buf_init(&out, 1 << 20);
+    embedded_open(&e, &options);
+    set_up(e, out);
+    embedded_close(&e);
+    embedded_open(&e, &options);
+    replays(e);
+    embedded_close(&e);
+    (void)snprintf(command, sizeof command, "test -s %s/archive/a.sqlite && rm -rf '%s'", dir, dir);
+    assert_int_equal(system(command), 0);
+}
+
+/* InputPath and InputTransformer decide what the target is given. */
+static void inputs(void **state)
+{
+    embedded e;
+    tr_buf out;
+    (void)state;
+    tr_buf_init(&out, 1 << 20);
+    embedded_open(&e, NULL);
+    EVENTS("CreateEventBus", "{\"Name\":\"b\"}");
+    SQS("CreateQueue", "{\"QueueName\":\"q\"}");
+    EVENTS("PutRule",
+           "{\"Name\":\"r\",\"EventBusName\":\"b\",\"EventPattern\":\"{\\\"source\\\":[\\\"s\\\"]}\"}");
+    EVENTS("PutTargets",
+           "{\"Rule\":\"r\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"" QUEUE_ARN "\","
+           "\"InputPath\":\"$.detail.log\"}]}");
+    put_event(e.client, 1, &out);
+    SQS("ReceiveMessage", RECEIVE);
+    expect(&out, "\"Body\":\"\\\"users\\\"\"");
+    EVENTS("PutTargets",
+           "{\"Rule\":\"r\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"" QUEUE_ARN "\","
+           "\"InputTransformer\":{\"InputPathsMap\":{\"n\":\"$.detail.n\"},\"InputTemplate\":"
+           "\"{\\\"rule\\\":\\\"<aws.events.rule-name>\\\",\\\"n\\\":<n>}\"}}]}");
+    put_event(e.client, 7, &out);
+    SQS("ReceiveMessage", RECEIVE);
+    expect(&out, "{\\\"rule\\\":\\\"r\\\",\\\"n\\\":7}");
+    refused(e.client, "PutTargets",
+            "{\"Rule\":\"r\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"X\",\"Arn\":\"" QUEUE_ARN "\","
+            "\"InputTransformer\":{\"InputTemplate\":\"{\\\"n\\\":<Y>}\"}}]}",
+            "ValidationException", "InputTemplate for target X contains invalid placeholder Y.");
+    tr_buf_done(&out);
+    embedded_close(&e);
+}
+
+/* An event goes from bus to bus, and an item of it into a table; a circle of buses ends. */
+static void buses_and_tables(void **state)
+{
+    embedded e;
+    tr_buf out;
+    (void)state;
+    tr_buf_init(&out, 1 << 20);
+    embedded_open(&e, NULL);
+    embedded_call(e.client, "CreateTable",
+                  "{\"TableName\":\"things\",\"BillingMode\":\"PAY_PER_REQUEST\",\"KeySchema\":[{"
+                  "\"AttributeName\":\"n\",\"KeyType\":"
+                  "\"HASH\"}],\"AttributeDefinitions\":[{\"AttributeName\":\"n\",\"AttributeType\":\"N\"}]}",
+                  NULL);
+    EVENTS("CreateEventBus", "{\"Name\":\"b\"}");
+    EVENTS("CreateEventBus", "{\"Name\":\"c\"}");
+    EVENTS("PutRule",
+           "{\"Name\":\"r\",\"EventBusName\":\"b\",\"EventPattern\":\"{\\\"source\\\":[\\\"s\\\"]}\"}");
+    EVENTS(
+        "PutTargets",
+        "{\"Rule\":\"r\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"" BUS_ARN("c") "\"}]}");
+    EVENTS("PutRule",
+           "{\"Name\":\"r\",\"EventBusName\":\"c\",\"EventPattern\":\"{\\\"source\\\":[\\\"s\\\"]}\"}");
+    EVENTS("PutTargets",
+           "{\"Rule\":\"r\",\"EventBusName\":\"c\",\"Targets\":[{\"Id\":\"back\",\"Arn\":\"" BUS_ARN(
+               "b") "\"},"
+                    "{\"Id\":\"table\",\"Arn\":\"arn:aws:dynamodb:us-east-1:000000000000:table/"
+                    "things\",\"InputPath\":\"$.detail\"}]}");
+    put_event(e.client, 42, &out);
+    for (int i = 0; i < 500; i++) {
+        call(e.client, TR_DYNAMODB, "GetItem", "{\"TableName\":\"things\",\"Key\":{\"n\":{\"N\":\"42\"}}}",
+             &out);
+        if (out.len > 2)
+            break;
+        (void)usleep(10000);
+    }
+    expect(&out, "\"log\":{\"S\":\"users\"}");
+    tr_buf_done(&out);
+    embedded_close(&e);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(replay_in_memory),
+        cmocka_unit_test(replay_from_disk),
+        cmocka_unit_test(inputs),
+        cmocka_unit_test(buses_and_tables),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
