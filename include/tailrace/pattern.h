@@ -57,6 +57,8 @@ extern "C" {
  * it took a pattern of 7 and refused one of 11; 10 is the number that its matcher's documentation suggests.
  */
 #define TR_PATTERN_COMPLEXITY_MAX 10
+/** What max_complexity may be set to, at most. */
+#define TR_PATTERN_COMPLEXITY_CEILING 1000
 
 typedef enum tr_pattern_dialect {
     /** Errors: InvalidEventPatternException, "Event pattern is not valid. Reason: …". */
@@ -75,7 +77,8 @@ typedef struct tr_pattern_options {
     tr_pattern_dialect dialect;
     size_t max_length;         /**< characters (code points), at most TR_PATTERN_LENGTH_CEILING */
     unsigned max_combinations; /**< branches of $or */
-    unsigned max_complexity;   /**< of wildcards, see TR_PATTERN_COMPLEXITY_MAX */
+    unsigned max_complexity;   /**< of wildcards, see TR_PATTERN_COMPLEXITY_MAX; at most
+                                  TR_PATTERN_COMPLEXITY_CEILING */
 } tr_pattern_options;
 
 typedef struct tr_pattern tr_pattern;
@@ -138,8 +141,8 @@ typedef struct tr_match_options {
     size_t max_event_bytes; /**< default 4 MiB */
     size_t max_values;      /**< values of one event that rules look at; default 1,000,000 */
     /**
-     * Steps that one event may take to find out which fields lie in the same elements of arrays; default
-     * 16,000,000, some tenths of a second.
+     * Steps that one event may take: tests found true, wildcards compared (64 bytes each), places in arrays
+     * compared. Default 16,000,000, some tenths of a second. Events that people send take some dozens.
      */
     size_t max_steps;
 } tr_match_options;

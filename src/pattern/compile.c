@@ -421,6 +421,8 @@ static void set_options(struct tr__compiler *c, const tr_pattern_options *option
         o->max_combinations = TR_PATTERN_COMBINATIONS_MAX;
     if (o->max_complexity == 0)
         o->max_complexity = TR_PATTERN_COMPLEXITY_MAX;
+    if (o->max_complexity > TR_PATTERN_COMPLEXITY_CEILING)
+        o->max_complexity = TR_PATTERN_COMPLEXITY_CEILING;
 }
 
 int tr_pattern_compile(tr_view json, const tr_pattern_options *options, tr_pattern **ret_pattern,

@@ -18,6 +18,8 @@
 #include "strings.h"
 #include "value.h"
 
+#include <stdlib.h>
+
 /* A wildcard with a quote at either end, as letters (0 to 255) and stars (STAR). */
 #define STAR 256
 struct wild {
@@ -25,14 +27,19 @@ struct wild {
     size_t len;
     size_t head; /* letters before the first star */
     size_t stars;
-    uint8_t *on; /* len + 1, for worst_head */
+    /* for worst_head: places (tokens done) that a text is at, and marks of those */
+    uint32_t *now, *next;
+    size_t active;
+    uint8_t *on;
 };
 
 static bool parse(tr_view text, tr_arena *arena, struct wild *w)
 {
     w->at = tr_arena_alloc(arena, (text.len + 2) * sizeof *w->at);
-    w->on = tr_arena_alloc(arena, text.len + 3);
-    if (!w->at || !w->on)
+    w->now = tr_arena_alloc(arena, (text.len + 3) * sizeof *w->now);
+    w->next = tr_arena_alloc(arena, (text.len + 3) * sizeof *w->next);
+    w->on = tr_arena_calloc(arena, text.len + 3, 1);
+    if (!w->at || !w->now || !w->next || !w->on)
         return false;
     w->len = w->stars = 0;
     w->at[w->len++] = '"';
@@ -100,36 +107,47 @@ static int worst_end(const struct wild *wilds, size_t count, size_t k, tr_arena 
     return e;
 }
 
-/* One more letter for the beginnings that a text is within: on[p] says that p tokens of w are done. */
-static size_t advance(const struct wild *w, uint16_t letter)
+/* Notes that p tokens of w are done, in the list being made. */
+static void reach(struct wild *w, uint32_t *list, size_t *count, size_t p)
 {
-    uint8_t *on = w->on;
-    for (size_t p = w->len; p-- > 0;) {
-        if (!on[p])
-            continue;
-        if (w->at[p] == letter) {
-            on[p + 1] = 1;
+    if (w->on[p])
+        return;
+    w->on[p] = 1;
+    list[(*count)++] = (uint32_t)p;
+}
+
+/* One more letter for the beginnings that a text is within; returns how many there are. */
+static size_t advance(struct wild *w, uint16_t letter)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < w->active; i++) {
+        size_t p = w->now[i];
+        if (p > 0 && w->at[p - 1] == STAR)
+            reach(w, w->next, &count, p); /* only a star keeps its place */
+        if (p < w->len && w->at[p] == letter) {
+            reach(w, w->next, &count, p + 1);
             if (p + 1 < w->len && w->at[p + 1] == STAR)
-                on[p + 2] = 1;
+                reach(w, w->next, &count, p + 2);
         }
-        if (p == 0 || w->at[p - 1] != STAR)
-            on[p] = 0; /* only a star keeps its place */
     }
-    size_t n = 0;
-    for (size_t p = 1; p <= w->len; p++)
-        n += on[p];
-    return n;
+    uint32_t *made = w->next;
+    w->next = w->now;
+    w->now = made;
+    w->active = count;
+    for (size_t i = 0; i < count; i++)
+        w->on[made[i]] = 0;
+    return count;
 }
 
 /* The most beginnings that a text is within while it spells the head of wilds[k]. */
-static size_t worst_head(const struct wild *wilds, size_t count, size_t k)
+static size_t worst_head(struct wild *wilds, size_t count, size_t k, size_t cap)
 {
     size_t worst = 0;
     for (size_t i = 0; i < count; i++) {
-        memset(wilds[i].on, 0, wilds[i].len + 1);
-        wilds[i].on[0] = 1;
+        wilds[i].now[0] = 0;
+        wilds[i].active = 1;
     }
-    for (size_t l = 0; l < wilds[k].head; l++) {
+    for (size_t l = 0; l < wilds[k].head && worst < cap; l++) {
         size_t n = 0;
         for (size_t i = 0; i < count; i++)
             n += advance(&wilds[i], wilds[k].at[l]);
@@ -137,6 +155,18 @@ static size_t worst_head(const struct wild *wilds, size_t count, size_t k)
             worst = n;
     }
     return worst;
+}
+
+/* Heads in order; one that begins another comes right before it, or before others that it begins too. */
+static int by_head(const void *a, const void *b)
+{
+    const struct wild *x = a, *y = b;
+    size_t same = 0, least = x->head < y->head ? x->head : y->head;
+    while (same < least && x->at[same] == y->at[same])
+        same++;
+    if (same < least)
+        return x->at[same] < y->at[same] ? -1 : 1;
+    return (x->head > y->head) - (x->head < y->head);
 }
 
 static int measure(const tr_view *texts, size_t count, unsigned cap, tr_arena *arena)
@@ -148,13 +178,16 @@ static int measure(const tr_view *texts, size_t count, unsigned cap, tr_arena *a
     for (size_t i = 0; i < count; i++)
         if (!parse(texts[i], arena, &wilds[i]))
             return -1;
+    qsort(wilds, count, sizeof *wilds, by_head);
     for (size_t k = 0; k < count && worst < cap; k++) {
         size_t n;
+        if (k + 1 < count && compatible(&wilds[k], &wilds[k + 1]))
+            continue; /* what goes along with a head goes along with a longer one */
         if (worst_end(wilds, count, k, arena, &n))
             return -1;
         if (n > worst)
             worst = n;
-        n = worst_head(wilds, count, k);
+        n = worst_head(wilds, count, k, cap);
         if (n > worst)
             worst = n;
     }

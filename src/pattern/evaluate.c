@@ -27,22 +27,29 @@ static void tell_but(tr_match_ctx *c, uint32_t but)
     s->last = c->value;
 }
 
+/* Counts work, so that no event takes for ever. */
+static int spend(tr_match_ctx *c, size_t steps)
+{
+    c->steps += steps;
+    return TR_UNLIKELY(c->steps > c->options.max_steps) ? TR_ELIMIT : 0;
+}
+
 /* A test is true of the value being evaluated. */
 static int hit(void *ctx, uint32_t test)
 {
     tr_match_ctx *c = ctx;
     const struct tr__use *uses = c->m->uses.at;
-    for (uint32_t u = c->m->tests.at[test].first_use; u != TR__NONE; u = uses[u].next) {
-        uint32_t target = uses[u].target;
-        if (target & TR__USE_BUT) {
-            tell_but(c, target & ~TR__USE_BUT);
-        } else {
-            int e = tell_clause(c, target);
-            if (e)
-                return e;
-        }
+    const struct tr__mtest *t = &c->m->tests.at[test];
+    size_t told = 1;
+    int e = 0;
+    if (c->test_true.at[test] != c->epoch) { /* clauses are told once an event, buts for each value */
+        c->test_true.at[test] = c->epoch;
+        for (uint32_t u = t->first_clause; u != TR__NONE && !e; u = uses[u].next, told++)
+            e = tell_clause(c, uses[u].target);
     }
-    return 0;
+    for (uint32_t u = t->first_but; u != TR__NONE; u = uses[u].next, told++)
+        tell_but(c, uses[u].target);
+    return e ? e : spend(c, told);
 }
 
 static int hit_exact(tr_match_ctx *c, uint32_t path, enum tr__kind kind, const void *bytes, size_t len)
@@ -58,8 +65,11 @@ static int candidate(void *ctx, uint32_t w)
 {
     tr_match_ctx *c = ctx;
     const struct tr__wild_index *index = c->m->paths.at[c->wild_path].wild;
-    if (c->wild_seen.at[index->tests[w]] == c->serial)
-        return 0;
+    bool seen = c->wild_seen.at[index->tests[w]] == c->serial;
+    int e = spend(
+        c, seen ? 1 : 1 + c->wild_text.len / 64); /* a look costs about as much as going over 64 bytes */
+    if (e || seen)
+        return e;
     c->wild_seen.at[index->tests[w]] = c->serial;
     return tr__glob_match(&index->globs[w], c->wild_text) ? hit(c, index->tests[w]) : 0;
 }

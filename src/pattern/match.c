@@ -38,6 +38,7 @@ void tr_match_ctx_free(tr_match_ctx *c)
     TR__VEC_FREE(&c->text);
     TR__VEC_FREE(&c->folded);
     TR__VEC_FREE(&c->backwards);
+    TR__VEC_FREE(&c->test_true);
     TR__VEC_FREE(&c->clause_true);
     TR__VEC_FREE(&c->buts);
     TR__VEC_FREE(&c->truths);
@@ -76,6 +77,7 @@ static int stamps(void *at_ptr, uint32_t *len, uint32_t *cap, size_t need, size_
 static void forget_stamps(tr_match_ctx *c)
 {
     memset(c->found.at, 0, c->found.len * sizeof *c->found.at);
+    memset(c->test_true.at, 0, c->test_true.len * sizeof *c->test_true.at);
     memset(c->clause_true.at, 0, c->clause_true.len * sizeof *c->clause_true.at);
     memset(c->buts.at, 0, c->buts.len * sizeof *c->buts.at);
     memset(c->rule_seen.at, 0, c->rule_seen.len * sizeof *c->rule_seen.at);
@@ -90,6 +92,8 @@ static int prepare(tr_match_ctx *c, const tr_matcher *m)
         e = STAMPS(&c->clause_true, m->clauses.len + 1);
     if (!e)
         e = STAMPS(&c->buts, m->buts.len + 1);
+    if (!e)
+        e = STAMPS(&c->test_true, m->tests.len + 1);
     if (!e)
         e = STAMPS(&c->wild_seen, m->tests.len + 1);
     if (!e)
@@ -203,7 +207,9 @@ static int fail_event(int code, tr_error *err)
     case TR_EPARSE:
         return tr_fail(err, code, "the event is not a JSON object");
     case TR_ELIMIT:
-        return tr_fail(err, code, "the event is too large, or its arrays take too many steps to compare");
+        return tr_fail(
+            err, code,
+            "the event is nested too deeply, has too many values, or takes too many steps to match");
     default:
         return tr_fail(err, code, "%s", tr_strerror(code));
     }

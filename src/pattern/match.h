@@ -57,6 +57,7 @@ struct tr_match_ctx {
     uint32_t epoch;
     const tr_matcher *m;
     int status; /* why reading failed */
+    size_t steps;
 
     TR__VEC(struct tr__value) values;
     TR__VEC(struct tr__found) found; /* per path */
@@ -68,6 +69,7 @@ struct tr_match_ctx {
     TR__VEC(char) folded;
     TR__VEC(char) backwards;
 
+    TR__VEC(uint32_t) test_true;   /* epoch, per test */
     TR__VEC(uint32_t) clause_true; /* epoch, per clause */
     TR__VEC(struct tr__but_state) buts;
     TR__VEC(uint32_t) truths;
@@ -82,7 +84,6 @@ struct tr_match_ctx {
     TR__VEC(uint64_t) ids;
 
     /* arrays.c */
-    size_t steps;
     uint64_t branch_mark;  /* stamps arrays */
     TR__VEC(uint32_t) all; /* values of paths that may be absent, as `chosen` */
     TR__VEC(uint32_t) all_first;

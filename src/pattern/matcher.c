@@ -96,8 +96,8 @@ static int make_test(tr_matcher *m, uint32_t path, const struct tr__test *test, 
     if (e)
         return e;
     if (*ret_test == m->tests.len)
-        m->tests.at[m->tests.len++] =
-            (struct tr__mtest){.path = path, .first_use = TR__NONE, .kind = test->kind};
+        m->tests.at[m->tests.len++] = (struct tr__mtest){
+            .path = path, .first_clause = TR__NONE, .first_but = TR__NONE, .kind = test->kind};
     struct tr__mtest *t = &m->tests.at[*ret_test];
     if (!t->ready) { /* new, or what follows failed for want of memory before */
         if ((e = tr__index_add(m, *ret_test)))
@@ -107,13 +107,14 @@ static int make_test(tr_matcher *m, uint32_t path, const struct tr__test *test, 
     return 0;
 }
 
-static int add_use(tr_matcher *m, uint32_t test, uint32_t target)
+static int add_use(tr_matcher *m, uint32_t test, uint32_t target, bool but)
 {
     int e = TR__VEC_ROOM(&m->uses);
     if (e)
         return e;
-    m->uses.at[m->uses.len] = (struct tr__use){.target = target, .next = m->tests.at[test].first_use};
-    m->tests.at[test].first_use = m->uses.len++;
+    uint32_t *first = but ? &m->tests.at[test].first_but : &m->tests.at[test].first_clause;
+    m->uses.at[m->uses.len] = (struct tr__use){.target = target, .next = *first};
+    *first = m->uses.len++;
     return 0;
 }
 
@@ -145,11 +146,11 @@ static int push_scratch(tr_matcher *m, uint32_t number)
     return e;
 }
 
-static int use_all(tr_matcher *m, const uint32_t *tests, uint32_t count, uint32_t target)
+static int use_all(tr_matcher *m, const uint32_t *tests, uint32_t count, uint32_t target, bool but)
 {
     int e = 0;
     for (uint32_t i = 0; i < count && !e; i++)
-        e = add_use(m, tests[i], target);
+        e = add_use(m, tests[i], target, but);
     return e;
 }
 
@@ -194,7 +195,7 @@ static int make_but(tr_matcher *m, uint32_t path, const tr_pattern *p,
         m->buts.at[m->buts.len++] = (struct tr__but){
             .path = path, .count = count, .tests = interned_numbers(&m->but_names, *ret_but)};
     struct tr__but *but = &m->buts.at[*ret_but];
-    if (!but->ready && (e = use_all(m, but->tests, count, TR__USE_BUT | *ret_but)))
+    if (!but->ready && (e = use_all(m, but->tests, count, *ret_but, true)))
         return e;
     but->ready = true;
     return 0;
@@ -287,7 +288,7 @@ static int make_clause(tr_matcher *m, const tr_pattern *p, const struct tr__fiel
         describe_clause(m, clause);
         m->clauses.len++;
     }
-    if (!clause->ready && (e = use_all(m, clause->def, tests, *ret_clause)))
+    if (!clause->ready && (e = use_all(m, clause->def, tests, *ret_clause, false)))
         return e;
     clause->ready = true;
     return 0;

@@ -45,16 +45,14 @@ static inline uint64_t tr__head8(const char *p, size_t len, const char *readable
 
 struct tr__mtest {
     uint32_t path;
-    uint32_t first_use;
+    uint32_t first_clause, first_but; /* uses: who is told when it is true */
     uint8_t kind;
     bool ready; /* indexed; false after a failure */
 };
-/** Who is told when a test is true: a clause, or a but. */
 struct tr__use {
-    uint32_t target; /* TR__USE_BUT | but, or clause */
+    uint32_t target; /* clause or but */
     uint32_t next;
 };
-#define TR__USE_BUT (UINT32_C(1) << 31)
 
 struct tr__range_index {
     uint32_t count;

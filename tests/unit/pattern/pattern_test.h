@@ -13,7 +13,8 @@
 /** Compiles a pattern that must be valid. */
 static inline tr_pattern *compiled(const char *text)
 {
-    const tr_pattern_options options = {.max_complexity = 100000, .max_length = TR_PATTERN_LENGTH_CEILING};
+    const tr_pattern_options options = {.max_complexity = TR_PATTERN_COMPLEXITY_CEILING,
+                                        .max_length = TR_PATTERN_LENGTH_CEILING};
     tr_pattern *pattern;
     tr_error err;
     if (tr_pattern_compile(tr_view_str(text), &options, &pattern, &err))

@@ -5,6 +5,8 @@
 
 #include <pthread.h>
 
+#include "pattern/match.h"
+
 struct fixture {
     tr_matcher *m;
     tr_match_ctx *c;
@@ -327,7 +329,7 @@ static void wildcards_made_to_be_slow_are_not(void **state)
     tr_buf buf;
     tr_buf_init(&buf, 1 << 20);
     tr_buf_put_str(&buf, "{\"a\":[{\"wildcard\":\"");
-    for (int i = 0; i < 500; i++)
+    for (int i = 0; i < 400; i++)
         tr_buf_put_str(&buf, "*a");
     tr_buf_put_str(&buf, "*b\"}]}");
     add_rule(f->m, 1, tr_buf_cstr(&buf));
@@ -345,6 +347,63 @@ static void wildcards_made_to_be_slow_are_not(void **state)
     assert_true(tr_clock_mono_ms() - start <
                 10000); /* it takes some 50 ms; following all ways would take for ever */
     tr_buf_done(&buf);
+}
+
+/* {"a":[VALUE,VALUE,…]} */
+static tr_buf repeated(const char *value, int n)
+{
+    tr_buf buf;
+    tr_buf_init(&buf, 16 << 20);
+    for (int i = 0; i < n; i++)
+        tr_buf_printf(&buf, "%s%s", i ? "," : "{\"a\":[", value);
+    tr_buf_put_str(&buf, "]}");
+    return buf;
+}
+
+/* Many rules' tests true of each of many values: the work is cut off, with an error that says so. */
+static void events_made_to_be_slow_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    char text[1200], xs[1001] = "";
+    for (int i = 0; i < 1000; i++) {
+        xs[i] = 'x';
+        xs[i + 1] = 0;
+        (void)snprintf(text, sizeof text, "{\"a\":[{\"anything-but\":{\"prefix\":\"%s\"}}]}", xs);
+        add_rule(f->m, (uint64_t)i, text);
+        (void)snprintf(text, sizeof text, "{\"a\":[{\"numeric\":[\">\",%d]}]}", i);
+        add_rule(f->m, 10000 + (uint64_t)i, text);
+    }
+    assert_int_equal(tr_matcher_freeze(f->m), 0);
+    (void)snprintf(text, sizeof text, "\"%s\"", xs);
+    tr_buf strings = repeated(text, 3000), numbers = repeated("5000", 100000), few = repeated("5000", 1000);
+    tr_error err;
+    tr_buf *slow[] = {&strings, &numbers};
+    for (size_t i = 0; i < TR_COUNT(slow); i++) {
+        int e = tr_matcher_match(f->m, f->c, tr_buf_view(slow[i]), &f->ids, &f->count, &err);
+        assert_int_equal(e, i == 0 ? 0 : TR_ELIMIT); /* 6 million steps; 100 million */
+    }
+    assert_non_null(strstr(err.message, "steps"));
+    assert_int_equal(tr_matcher_match(f->m, f->c, tr_buf_view(&few), &f->ids, &f->count, &err), 0);
+    assert_int_equal(f->count, 2000);
+    tr_buf_done(&strings);
+    tr_buf_done(&numbers);
+    tr_buf_done(&few);
+}
+
+/* After 2^32 events the context's stamps begin again. */
+static void stamps_may_wrap(void **state)
+{
+    struct fixture *f = *state;
+    add_rule(f->m, 1, "{\"a\":[\"x\",{\"anything-but\":{\"wildcard\":\"y*z*\"}}]}");
+    add_rule(f->m, 2, "{\"b\":[{\"exists\":true}],\"a\":[{\"wildcard\":\"y*z*\"}]}");
+    assert_int_equal(tr_matcher_freeze(f->m), 0);
+    assert_int_equal(match(f, "{\"a\":\"x\"}"), 0);
+    f->c->epoch = f->c->serial = UINT32_MAX - 3;
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(match(f, i % 2 ? "{\"a\":\"yz\",\"b\":1}" : "{\"a\":\"x\"}"), 0);
+        assert_int_equal(f->count, 1);
+        assert_int_equal(f->ids[0], i % 2 ? 2 : 1);
+    }
 }
 
 static void many_keys_are_found(void **state)
@@ -429,6 +488,8 @@ int main(void)
                                        TEST(arrays_take_time_in_their_length_not_its_square),
                                        TEST(steps_are_limited),
                                        TEST(wildcards_made_to_be_slow_are_not),
+                                       TEST(events_made_to_be_slow_are_refused),
+                                       TEST(stamps_may_wrap),
                                        TEST(many_keys_are_found),
                                        TEST(threads_share_a_matcher_and_a_pattern)};
     return cmocka_run_group_tests(tests, NULL, NULL);
