@@ -72,8 +72,9 @@ typedef enum tr_stream_event_kind {
 typedef enum tr_gap_reason {
     TR_GAP_TRIMMED =
         1, /**< The records after `after` were trimmed (TrimmedDataAccessException, confirmed by reading). */
-    TR_GAP_SHARD_GONE,       /**< The shard left the stream before it was read to its end. */
-    TR_GAP_STREAM_GONE,      /**< The stream itself was deleted before this shard was read to its end. */
+    TR_GAP_SHARD_GONE,  /**< The shard left the stream before it was read to its end, or even seen; shards
+                           between  it and those that are there may be missing, too. */
+    TR_GAP_STREAM_GONE, /**< The stream itself was deleted before this shard was read to its end. */
     TR_GAP_ITERATOR_EXPIRED, /**< An imported position was an iterator that has expired: reading goes on at
                                 TRIM_HORIZON, so what is still there comes (again), and only trimmed records
                                 are missing. */
@@ -138,9 +139,9 @@ int tr_stream_store_file(const char *path, tr_stream_store **ret_store, tr_error
 int tr_stream_store_sqlite(const char *path, const char *name, tr_stream_store **ret_store, tr_error *err);
 /**
  * Items of a DynamoDB table, made on demand if allowed (string partition key "id", pay per request): one item
- * "NAME" with the state, cut into "NAME#1"… where it exceeds an item. Conditional on the version it read, so
- * that two consumers of one name cannot overwrite each other: the later gets TR_ECONFLICT. `client` must
- * outlive the store.
+ * "NAME" with the state, cut into further items "NAME#…" where it exceeds an item. Conditional on the version
+ * it read, so that two consumers of one name cannot overwrite each other: the later gets TR_ECONFLICT.
+ * `client` must outlive the store.
  */
 int tr_stream_store_table(tr_client *client, const char *table, const char *name, bool create,
                           tr_stream_store **ret_store, tr_error *err);
@@ -410,9 +411,9 @@ void tr_stream_each_shard(tr_stream *stream, void (*fn)(void *ctx, const tr_shar
  * appear for a while: tailraceStart M beside a checkpoint of LATEST or TRIM_HORIZON that needs more to be
  * exact, and tailraceHandover S while a worker asks another for a lease.
  *
- * Every write is conditional on leaseCounter and raises it. A worker whose renewals fail stops handing out
- * records before the lease can be taken from it, by its own monotonic clock; no wall clock is compared with
- * another.
+ * Every write that takes, keeps or gives a lease is conditional on leaseCounter and raises it. A worker whose
+ * renewals fail stops handing out records before the lease can be taken from it, by its own monotonic clock;
+ * no wall clock is compared with another.
  */
 typedef struct tr_fleet_options {
     const char *lease_table; /**< Required. Made if missing (pay per request), unless no_create. */
@@ -421,7 +422,7 @@ typedef struct tr_fleet_options {
     bool no_create;
     int64_t failover_ms; /**< A lease whose counter stood still so long is free; 0: 10,000. */
     int64_t handover_ms; /**< How long the old owner may take to finish before a lease is taken without its
-                            consent; 0: half of failover_ms. */
+                            consent; 0: failover_ms. */
     unsigned max_leases; /**< that this worker holds at most; 0: no limit. */
     tr_client *lease_client; /**< Optional: else the stream's client. Must outlive the stream. */
 } tr_fleet_options;
@@ -440,9 +441,9 @@ int tr_leases_list(tr_client *client, const char *lease_table, bool (*fn)(void *
 int tr_leases_release(tr_client *client, const char *lease_table, const char *key, size_t *ret_count,
                       tr_error *err);
 /**
- * Writes rows from a state of tr_stream_get_state or dynamodb-stream's (iterators of which become LATEST with
- * the iterator beside). The table is made if missing. Rows that exist are left alone unless `replace`, and
- * never touched while owned (TR_EBUSY).
+ * Writes rows from a state of tr_stream_get_state or dynamodb-stream's (whose iterators stand beside a
+ * checkpoint of TRIM_HORIZON, and are used while they live). The table is made if missing. Rows that exist
+ * are left alone unless `replace`, and never touched while owned (TR_EBUSY). Counts what was written. Blocks.
  */
 int tr_leases_import(tr_client *client, const char *lease_table, tr_view state, bool replace,
                      size_t *ret_count, tr_error *err);

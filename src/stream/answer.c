@@ -57,7 +57,8 @@ static void retry(tr__core *core, tr__shard *s, const char *doing, const tr_erro
     tr__reader_sleep(core, s, delay);
 }
 
-static tr_view stands_after(const tr__shard *s)
+/** The place that is to be found again. */
+static tr_view place_of(const tr__shard *s)
 {
     return s->read_seq.len ? tr__seq_view(&s->read_seq) : tr__seq_view(&s->from.seq);
 }
@@ -310,8 +311,9 @@ static void tell_gaps(tr__core *core, tr__shard *s, const tr__page *page, bool t
     if (!s->verify || (!page && !sure))
         return;
     s->verify = false;
-    if (!page || tr_sequence_cmp(first, stands_after(s)) > 0)
-        tr__deliver_gap(core, s, TR_GAP_TRIMMED, stands_after(s), first);
+    if (!page ||
+        tr_sequence_cmp(first, place_of(s)) > 0) /* what was to be read AT its number is missing, too */
+        tr__deliver_gap(core, s, TR_GAP_TRIMMED, tr__seq_view(&s->read_seq), first);
 }
 
 static unsigned tip_pages(const tr__core *core)
@@ -351,7 +353,7 @@ static void go_on(tr__core *core, tr__shard *s, const tr__pending *call, bool em
             credit_used(core, s);
         return;
     }
-    bool waited = call->long_poll && core->now - call->sent_ms >= TR__LONG_POLL_MS / 2;
+    bool waited = call->long_poll && core->now - s->called_ms >= s->wait_ms / 2;
     bool will_wait = core->server == TR__SERVER_TAILRACE && !call->long_poll &&
                      core->phase_count[TR__PHASE_READING] <= core->o.max_reads;
     if (!empty || s->empties < tip || waited || will_wait) {

@@ -555,6 +555,8 @@ static void enter_run(tr__core *core)
     if (!core->o.manual)
         tr__timer_set(core, &core->listing_timer, core->now + core->o.discover_ms);
     tr__graph_advance(core);
+    if (core->fleet)
+        tr__fleet_balance(core);
     tr__succession_check(core);
 }
 

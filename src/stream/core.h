@@ -63,9 +63,11 @@ typedef struct tr__req {
     int64_t wait_ms;
     bool keep_raw;
     tr_view state;
-    tr__row row;
+    tr__row row;         /* LEASE_WRITE: an empty checkpoint leaves that of the table, with its start */
+    bool clear_handover; /* LEASE_WRITE: takes tailraceHandover away */
     uint64_t expect_counter;
     tr_view expect_owner, handover_to;
+    int64_t timeout_ms; /* 0: the client's */
 } tr__req;
 
 typedef struct tr__listed_shard {

@@ -282,18 +282,24 @@ void tr__deliver_page(tr__core *core, tr__shard *s, tr__page *page)
     advance_front(core, s);
 }
 
-void tr__deliver_gap(tr__core *core, tr__shard *s, tr_gap_reason reason, tr_view after, tr_view before_)
+void tr__deliver_gap_of(tr__core *core, tr__shard *s, tr_view shard_id, tr_gap_reason reason, tr_view after,
+                        tr_view before_)
 {
     tr__page *page;
     core->stats.gaps++;
-    if (tr__page_gap(reason, tr_view_str(s->id), after, before_, &page)) {
+    if (tr__page_gap(reason, shard_id, after, before_, &page)) {
         /* no memory for so little: nothing else will work either, but the loss must not go unheard */
         tr_log(&core->o.logger, TR_LOG_ERROR,
-               "records of %s may be missing (%s), and there is no memory to tell", s->id,
+               "records of %.*s may be missing (%s), and there is no memory to tell", TR_FMT(shard_id),
                tr_gap_reason_name(reason));
         return;
     }
     tr__deliver_page(core, s, page);
+}
+
+void tr__deliver_gap(tr__core *core, tr__shard *s, tr_gap_reason reason, tr_view after, tr_view before_)
+{
+    tr__deliver_gap_of(core, s, tr_view_str(s->id), reason, after, before_);
 }
 
 const char *tr_gap_reason_name(tr_gap_reason reason)

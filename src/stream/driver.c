@@ -151,6 +151,8 @@ static int post(tr_stream *stream, const tr__req *req)
         request.header_count = 1;
         request.timeout_ms = req->wait_ms + 10000;
     }
+    if (req->timeout_ms > 0)
+        request.timeout_ms = req->timeout_ms;
     int code = tr_buf_status(&body);
     stream->refs++;
     if (code == 0)

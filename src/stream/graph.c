@@ -95,18 +95,23 @@ int tr__graph_add(tr__core *core, tr_view id, tr_view parent, tr__shard **ret_sh
         return TR_ENOMEM;
     }
     s->lanes = tr_calloc(lanes_of_shard(core), sizeof *s->lanes);
-    if (s->lanes) {
+    bool ok = s->lanes && (!core->fleet || tr__lease_init(core, s) == 0);
+    if (ok) {
         init_shard(core, s, id, parent);
         HASH_ADD(hh, core->shards, id, id.len, s);
     }
-    if (!s->lanes || !s->hh.tbl) {
+    if (!ok || !s->hh.tbl) {
+        tr__lease_forget(core, s);
         release(core);
         free_shard(s);
         return TR_ENOMEM;
     }
     core->shard_count++;
     core->phase_count[TR__PHASE_WAITING]++;
-    core->unsaved++;
+    if (core->fleet)
+        s->saved = s->version; /* a position is kept only by whoever holds the lease */
+    else
+        core->unsaved++;
     tr__shard_recount(core, s);
     tr__shard *p = tr__graph_find(core, parent);
     if (p)
@@ -130,16 +135,18 @@ void tr__graph_remove(tr__core *core, tr__shard *s)
 {
     tr__reader_close(core, s);
     tr__deliver_forget(core, s);
-    tr__lease_forget(core, s);
     tr__timer_stop(core, &s->lookup_timer);
     tr__listing_forget(core, s);
     forget_calls(core, s);
     if (s->version != s->saved)
         core->unsaved--;
+    if (core->fleet && s->lease->nowhere)
+        core->fleet->nowhere_open -= s->phase != TR__PHASE_FINISHED;
     core->phase_count[s->phase]--;
     core->shard_count--;
     if (s->counted_behind)
         core->behind--;
+    tr__lease_forget(core, s);
     HASH_DEL(core->shards, s);
     release(core);
     free_shard(s);
@@ -155,6 +162,8 @@ void tr__graph_clear(tr__core *core)
     {
         tr__graph_remove(core, s);
     }
+    if (core->fleet)
+        tr__fleet_reset(core);
 }
 
 void tr__shard_recount(tr__core *core, tr__shard *s)
@@ -169,9 +178,15 @@ void tr__shard_recount(tr__core *core, tr__shard *s)
 
 void tr__shard_phase(tr__core *core, tr__shard *s, tr__phase phase)
 {
+    if (core->fleet && s->lease->nowhere) {
+        core->fleet->nowhere_open -= s->phase != TR__PHASE_FINISHED;
+        core->fleet->nowhere_open += phase != TR__PHASE_FINISHED;
+    }
     core->phase_count[s->phase]--;
     s->phase = phase;
     core->phase_count[phase]++;
+    if (core->fleet && s->lease->nowhere && core->fleet->nowhere_open == 0)
+        tr__graph_advance(core);
     tr__shard_recount(core, s);
 }
 
@@ -196,7 +211,7 @@ void tr__shard_caught(tr__core *core, tr__shard *s, bool caught)
 /* --------------------------------------------------------------------------------------- positions */
 
 /** The time in "shardId-<20 digits: milliseconds since 1970>-<hex>", or -1. */
-static int64_t time_in_id(const char *id)
+int64_t tr__shard_time(const char *id)
 {
     static const char prefix[] = "shardId-";
     if (strncmp(id, prefix, sizeof prefix - 1) != 0)
@@ -212,7 +227,7 @@ static int64_t time_in_id(const char *id)
 
 int64_t tr__shard_born(const tr__core *core, const char *id)
 {
-    int64_t now = tr__core_service_now(core), born = time_in_id(id);
+    int64_t now = tr__core_service_now(core), born = tr__shard_time(id);
     return born >= 0 && born < now ? born : now;
 }
 
@@ -237,8 +252,8 @@ static bool parent_is_trimmed(const tr__core *core, const tr__shard *s)
         return false;
     if (core->server == TR__SERVER_TAILRACE || !s->listed)
         return true;
-    int64_t born = time_in_id(s->id), hour_ms = 3600 * 1000;
-    if (born >= 0 && tr__core_service_now(core) - born >= core->o.retention_ms - hour_ms)
+    int64_t born = tr__shard_time(s->id), margin_ms = core->o.retention_ms / 24;
+    if (born >= 0 && tr__core_service_now(core) - born >= core->o.retention_ms - margin_ms)
         return true;
     return core->listings_complete + 1 >= s->first_listing + TR__ABSENT_LISTINGS &&
            core->now - s->found_ms >= TR__ORPHAN_WAIT_MS;
@@ -246,6 +261,9 @@ static bool parent_is_trimmed(const tr__core *core, const tr__shard *s)
 
 bool tr__graph_parent_done(tr__core *core, const tr__shard *s)
 {
+    /* what the stream before this one has left unread must be told first */
+    if (core->fleet && core->fleet->nowhere_open && !s->lease->nowhere)
+        return false;
     if (!s->parent[0])
         return true;
     tr__shard *p = tr__graph_find(core, tr_view_str(s->parent));
@@ -258,15 +276,16 @@ bool tr__graph_has_doubtful(tr__core *core)
     if (!core->phase_count[TR__PHASE_WAITING])
         return false;
     for (tr__shard *s = core->shards; s; s = s->hh.next)
-        if (s->phase == TR__PHASE_WAITING && s->parent[0] && !tr__graph_find(core, tr_view_str(s->parent)) &&
-            !parent_is_trimmed(core, s))
+        if (s->phase == TR__PHASE_WAITING && s->listed && s->parent[0] &&
+            !tr__graph_find(core, tr_view_str(s->parent)) && !parent_is_trimmed(core, s))
             return true;
     return false;
 }
 
-static void advance(tr__core *core, tr__shard *s)
+void tr__graph_advance_one(tr__core *core, tr__shard *s)
 {
-    if (s->phase == TR__PHASE_WAITING && tr__lease_ours(core, s) && tr__graph_parent_done(core, s))
+    bool may = core->stage == TR__STAGE_RUN && !core->stopping;
+    if (may && s->phase == TR__PHASE_WAITING && tr__lease_ours(core, s) && tr__graph_parent_done(core, s))
         tr__reader_open(core, s);
 }
 
@@ -277,7 +296,7 @@ void tr__graph_advance(tr__core *core)
     tr__shard *s, *tmp;
     HASH_ITER(hh, core->shards, s, tmp)
     {
-        advance(core, s);
+        tr__graph_advance_one(core, s);
     }
     tr__caught_check(core);
 }
@@ -290,7 +309,7 @@ void tr__graph_advance_children(tr__core *core, const tr__shard *parent)
     HASH_ITER(hh, core->shards, s, tmp)
     {
         if (strcmp(s->parent, parent->id) == 0)
-            advance(core, s);
+            tr__graph_advance_one(core, s);
     }
 }
 

@@ -149,6 +149,7 @@ static int merge(tr__core *core, const tr__listed_shard *l)
         if (code)
             return code;
         s->fresh = true;
+        s->found_late = core->resumed || core->stage == TR__STAGE_RUN;
         s->found_ms = core->now;
         core->listing_new++;
         core->graph_version++;
@@ -158,7 +159,7 @@ static int merge(tr__core *core, const tr__listed_shard *l)
         s->found_ms = core->now;
         s->first_listing = core->listing ? core->listing_number : core->listing_number + 1;
     }
-    if (!s->announced) {
+    if (!s->announced && !core->fleet) { /* in a fleet: when its lease is ours */
         s->announced = true;
         tr__info_shards(core, TR_STREAM_SHARDS_ADDED, s->id);
     }
@@ -207,24 +208,39 @@ static void skip_ancestors_of_begun(tr__core *core)
     }
 }
 
+/**
+ * Whoever closed a shard either disabled the stream or gave the shard children; if it leaves the stream and
+ * none were ever seen, they have come and gone unseen, and it must be told.
+ */
+static void tell_childless(tr__core *core, tr__shard *s)
+{
+    if (s->children || core->disabled || s->childless_told || !s->listed)
+        return;
+    s->childless_told = true;
+    tr__deliver_gap(core, s, TR_GAP_SHARD_GONE, tr__seq_view(&s->read_seq), (tr_view){0});
+}
+
+static void forget(tr__core *core, tr__shard *s)
+{
+    tell_childless(core, s);
+    if (s->unacked || s->version != s->saved)
+        return;
+    if (core->fleet) {
+        tr__lease_drop(core, s);
+        return;
+    }
+    tr__graph_remove(core, s);
+    tr__save_graph(core);
+}
+
 static void count_absent(tr__core *core)
 {
     tr__shard *s, *tmp;
     HASH_ITER(hh, core->shards, s, tmp)
     {
-        if (s->last_listing == core->listing_number) {
-            s->absent = 0;
-            continue;
-        }
-        s->absent++;
-        if (s->phase != TR__PHASE_FINISHED || s->absent < TR__ABSENT_LISTINGS)
-            continue;
-        if (core->fleet) {
-            tr__lease_drop(core, s);
-        } else if (s->version == s->saved) {
-            tr__graph_remove(core, s);
-            tr__save_graph(core);
-        }
+        s->absent = s->last_listing == core->listing_number ? 0 : s->absent + 1;
+        if (s->phase == TR__PHASE_FINISHED && s->absent >= TR__ABSENT_LISTINGS)
+            forget(core, s);
     }
 }
 
@@ -250,8 +266,8 @@ static void complete(tr__core *core)
     if (core->stage == TR__STAGE_RUN)
         for (tr__shard *s = core->shards; s; s = s->hh.next)
             s->fresh = false;
-    count_absent(core);
     tr__graph_count_children(core);
+    count_absent(core);
     if (core->stage == TR__STAGE_LIST) {
         tr__stage_listed(core);
     } else {
@@ -278,6 +294,11 @@ static void retry_describe(tr__core *core, const tr__answer *a, const char *doin
 static void stream_missing(tr__core *core, const tr__answer *a)
 {
     core->missing++;
+    if (core->fleet && core->stage == TR__STAGE_LIST && core->missing >= TR__DOUBT_TRIES) {
+        core->listing = false;
+        tr__fleet_stream_missing(core);
+        return;
+    }
     if (core->missing < TR__DOUBT_TRIES || (core->stage != TR__STAGE_RUN && !core->resumed)) {
         core->listing_wanted = true;
         core->listing = false;
@@ -299,7 +320,7 @@ static void stream_missing(tr__core *core, const tr__answer *a)
     tr__shard *s, *tmp;
     HASH_ITER(hh, core->shards, s, tmp)
     {
-        if (s->phase != TR__PHASE_FINISHED)
+        if (s->phase == TR__PHASE_WAITING || s->phase == TR__PHASE_READING)
             tr__reader_gone(core, s, TR_GAP_STREAM_GONE);
         else if (!orderly && !s->children) /* it may have had children that nobody has seen */
             tr__deliver_gap(core, s, TR_GAP_STREAM_GONE, tr__seq_view(&s->read_seq), (tr_view){0});

@@ -120,18 +120,21 @@ typedef struct tr__lane {
     tr__timer timer;
 } tr__lane;
 
+struct tr__lease;
 typedef struct tr__shard {
     UT_hash_handle hh;
     char id[TR_SHARD_ID_MAX + 1];
     char parent[TR_SHARD_ID_MAX + 1]; /* "" if none */
     tr__phase phase;
-    bool fresh;                           /* came with the listing under way */
-    bool listed;                          /* seen in a listing of this run */
-    bool closed;                          /* has an ending number, or was read to its end */
-    bool announced;                       /* SHARDS_ADDED told (or the shard came from saved state) */
-    bool counted_behind;                  /* in core->behind */
-    int64_t found_ms;                     /* mono */
-    unsigned absent;                      /* complete listings in a row without it */
+    bool fresh;          /* came with the listing under way */
+    bool listed;         /* seen in a listing of this run */
+    bool closed;         /* has an ending number, or was read to its end */
+    bool announced;      /* SHARDS_ADDED told (or the shard came from saved state) */
+    bool counted_behind; /* in core->behind */
+    bool found_late;     /* not there when the positions were given out: must be read whole */
+    bool childless_told; /* a gap was told because it left the stream without a child being seen */
+    int64_t found_ms;    /* mono */
+    unsigned absent;     /* complete listings in a row without it */
     uint64_t first_listing, last_listing; /* numbers of the listings that had it first and last */
     tr__seq starting, ending;             /* of the range in the listing */
     unsigned children;                    /* known shards whose parent it is */
@@ -167,6 +170,7 @@ typedef struct tr__shard {
     bool caught;                     /* at its tip, nothing unacknowledged */
     bool ended;                      /* its last page has come */
     bool long_polling;
+    int64_t wait_ms; /* of the read under way */
     unsigned credit; /* manual: may read once more */
     bool export_wanted;
     char *export_iterator;
@@ -193,48 +197,45 @@ typedef struct tr__shard {
 
 /* ---------------------------------------------------------------------------------------------- fleets */
 
-typedef struct tr__worker {
-    UT_hash_handle hh;
-    size_t leases; /* unfinished, live ones, as of the last count */
-    char id[];
-} tr__worker;
-
-typedef enum tr__lease_goal {
+typedef enum tr__lease_act {
     TR__LEASE_NOTHING = 0,
-    TR__LEASE_TAKE,
-    TR__LEASE_KEEP,   /* renew, with the newest checkpoint */
-    TR__LEASE_GIVE,   /* final checkpoint, then to handover_to or to nobody */
-    TR__LEASE_LOOK,   /* read the row: a write's outcome is not known */
-    TR__LEASE_MAKE,   /* put the row */
-    TR__LEASE_ASKING, /* write the wish for a handover */
-    TR__LEASE_DROP    /* delete the row */
-} tr__lease_goal;
+    TR__LEASE_TAKE, /* become the owner; the answer tells the checkpoint */
+    TR__LEASE_KEEP, /* renew, with the newest checkpoint */
+    TR__LEASE_GIVE, /* final checkpoint, then to handover_to or to nobody */
+    TR__LEASE_LOOK, /* read the row: a write's outcome is not known */
+    TR__LEASE_MAKE, /* put the row */
+    TR__LEASE_ASK,  /* write the wish for a handover */
+    TR__LEASE_DROP  /* delete the row */
+} tr__lease_act;
 
+/** A shard's row in the lease table, as this worker knows it. */
 typedef struct tr__lease {
     tr__shard *shard;
-    bool row;         /* the row exists */
-    bool mine, valid; /* held; and its time has not run out by our clock */
-    bool giving;      /* being handed over or released */
-    bool dirty;       /* renewal due */
+    bool row;       /* it exists */
+    bool mine;      /* held by this worker */
+    bool valid;     /* and its time has not run out by our clock: records may be handed out */
+    bool giving;    /* on its way to another worker or to nobody */
+    bool wanted;    /* to be taken */
+    bool dirty;     /* the position is to be written, not only the counter */
+    bool surveyed;  /* was there before the table's streams were listed */
+    bool somewhere; /* one of the table's streams has the shard */
+    bool nowhere;   /* none of the table's streams had the shard when we looked */
     uint64_t counter, owner_switches;
-    char owner[TR__WORKER_ID_MAX + 1];
-    char handover_to[TR__WORKER_ID_MAX + 1];
-    int64_t observed_ms; /* mono: when the counter was last seen to move */
-    int64_t renewed_ms;  /* mono: when the last successful write was sent */
-    int64_t asked_ms;    /* mono: when we asked for it; -1 */
-    int64_t giving_ms;   /* mono: when the handover began */
-    uint64_t seen_scan,
-        absent_scan; /* last scan that had the row; first scan of a run of scans that had not; 0: none */
-    tr__lease_goal doing;
-    struct tr__pending *call;
+    char owner[TR__WORKER_ID_MAX + 1];       /* "" if none */
+    char handover_to[TR__WORKER_ID_MAX + 1]; /* who has asked for it */
+    int64_t observed_ms;                     /* mono: when the row was last seen to change */
+    int64_t renewed_ms;                      /* mono: when the last write that succeeded was sent */
+    int64_t giving_ms;                       /* mono: when giving began */
+    uint64_t seen;     /* number of the last scan that had it, or that was under way when we wrote it */
+    uint64_t vanished; /* number of the scan that first had it no longer; 0 */
+    tr__lease_act doing;
+    uint64_t call_id; /* of the request under way; 0: none */
     unsigned failures;
     tr__timer timer;  /* next write */
-    tr__timer expiry; /* end of validity */
-    tr__row copy;     /* what is being written: text below */
-    char checkpoint[TR_SEQUENCE_MAX + 8];
-    tr_buf start;
+    tr__timer expiry; /* the end of validity */
+    tr_buf start;     /* tailraceStart of the request under way */
     uint64_t write_version;
-    bool write_end;
+    tr__pos write_pos;
 } tr__lease;
 
 typedef struct tr__fleet {
@@ -242,20 +243,27 @@ typedef struct tr__fleet {
     bool no_create;
     int64_t failover_ms, handover_ms;
     unsigned max_leases;
-    tr__worker *workers; /* hash */
-    bool ready;          /* the table is there */
-    bool scanned;        /* at least one scan is complete */
+    bool ready; /* the table is there */
     bool scanning;
-    uint64_t scan;            /* number of the scan under way or last done */
-    uint64_t scan_at_listing; /* scans complete when the last full listing began */
+    bool any_row;         /* the table was not empty when we came */
+    uint64_t scan;        /* number of the scan under way or last done */
+    uint64_t scans;       /* number of the last complete one */
+    uint64_t scan_before; /* the last complete one when the listing under way began */
     char scan_start[TR_SHARD_ID_MAX + 1];
     unsigned failures;
-    tr__timer timer;   /* next scan */
-    tr__timer renewal; /* next round of renewals */
-    tr__shard *asked;  /* the one handover we wait for */
+    tr__timer timer;  /* next scan, or next try of what failed */
+    tr__shard *asked; /* the one lease we have asked another worker for */
+    int64_t asked_ms;
     size_t held;
-    unsigned writes;  /* under way */
-    int64_t since_ms; /* start of the fleet, from rows; -1 */
+    size_t nowhere_open; /* unfinished rows of streams that are gone: told as gaps before anything is read */
+    bool confirmed;      /* a scan after the first listing has shown that the table is still empty */
+    uint64_t confirm_after;
+    size_t making; /* rows being put */
+    /* the table's streams, oldest first, while one is being chosen */
+    char (*arns)[TR_STREAM_ARN_MAX + 1];
+    char (*labels)[128];
+    size_t arn_count, arn_next;
+    size_t chosen; /* index + 1 of the oldest stream that has rows; 0: none */
 } tr__fleet;
 
 /* ---------------------------------------------------------------------------------------- the whole of it */
@@ -270,6 +278,7 @@ typedef struct tr__pending {
     unsigned limit; /* GET_RECORDS: reserved records */
     size_t reserved_bytes;
     int64_t sent_ms;
+    tr__lease *lease; /* of a lease request */
     bool long_poll, exporting, bookmark, child_lookup;
     char lookup_of[TR_SHARD_ID_MAX + 1];
 } tr__pending;
@@ -423,11 +432,14 @@ void tr__shard_recount(tr__core *core, tr__shard *shard);
 void tr__shard_caught(tr__core *core, tr__shard *shard, bool caught);
 void tr__caught_check(tr__core *core);
 /** Service time at which a shard found now is known to have been there. */
+/** The time in "shardId-<20 digits: milliseconds since 1970>-<hex>", or -1. */
+int64_t tr__shard_time(const char *id);
 int64_t tr__shard_born(const tr__core *core, const char *id);
 /** The position of a shard that is to be read from its first record. */
 tr__pos tr__pos_beginning(const tr__core *core, const char *id);
 /** Begins to read every shard that may be read. */
 void tr__graph_advance(tr__core *core);
+void tr__graph_advance_one(tr__core *core, tr__shard *shard);
 void tr__graph_advance_children(tr__core *core, const tr__shard *parent);
 bool tr__graph_parent_done(tr__core *core, const tr__shard *shard);
 bool tr__graph_has_doubtful(tr__core *core);
@@ -476,6 +488,9 @@ void tr__reader_records(tr__core *core, tr__pending *call, tr__answer *answer);
 int tr__lanes_reserve(tr__core *core, size_t more);
 void tr__deliver_page(tr__core *core, tr__shard *shard, tr__page *page);
 void tr__deliver_gap(tr__core *core, tr__shard *shard, tr_gap_reason reason, tr_view after, tr_view before);
+/** A gap in another shard than the one whose records it comes before. */
+void tr__deliver_gap_of(tr__core *core, tr__shard *shard, tr_view shard_id, tr_gap_reason reason,
+                        tr_view after, tr_view before);
 void tr__deliver_forget(tr__core *core, tr__shard *shard);
 /** After something changed that decides whether the shard's lanes may deliver. */
 void tr__deliver_lanes(tr__core *core, tr__shard *shard);
@@ -501,33 +516,58 @@ int tr__state_read(tr__core *core, tr_view json, tr_error *err);
 void tr__pos_write_extra(tr_json_writer *writer, const tr__shard *shard, const tr__pos *pos);
 /** The position that a checkpoint's text stands for; extras but `at` are left alone. TR_EPARSE. */
 int tr__pos_parse(tr_view checkpoint, tr_view at, bool has_iterator, tr__pos *pos);
-bool tr__pos_needs_extra(const tr__pos *pos);
+bool tr__pos_needs_extra(const tr__shard *shard, const tr__pos *pos);
+/** Reads a checkpoint and the members beside it (JSON, may be empty) into a shard's position and note.
+ * TR_EPARSE. */
+int tr__pos_read(tr__shard *shard, tr_view checkpoint, tr_view extra);
 /** "TRIM_HORIZON", "LATEST", "SHARD_END", "ITERATOR" or a sequence number. */
 tr_view tr__pos_text(const tr__pos *pos);
 
 /* lease.c: without a fleet every shard is ours */
 bool tr__lease_ours(const tr__core *core, const tr__shard *shard);
 bool tr__lease_may_deliver(const tr__core *core, const tr__shard *shard);
-void tr__lease_acked(tr__core *core, tr__shard *shard);
-void tr__lease_changed(tr__core *core, tr__shard *shard);
+/** Makes the shard's lease, in a fleet; TR_ENOMEM. */
+int tr__lease_init(tr__core *core, tr__shard *shard);
 void tr__lease_forget(tr__core *core, tr__shard *shard);
+/** Something of the shard was given back by the user. */
+void tr__lease_acked(tr__core *core, tr__shard *shard);
+/** The shard's position has changed. */
+void tr__lease_changed(tr__core *core, tr__shard *shard);
+/** The shard has left the stream. */
 void tr__lease_drop(tr__core *core, tr__shard *shard);
+/** A row as the table has it. */
+void tr__lease_row(tr__core *core, tr__shard *shard, const tr__row *row);
+/** Begins what is to be done, if nothing is under way. */
+void tr__lease_next(tr__core *core, tr__lease *lease);
+void tr__lease_do(tr__core *core, tr__lease *lease, tr__lease_act act);
+void tr__lease_lost(tr__core *core, tr__lease *lease);
+void tr__lease_give(tr__core *core, tr__lease *lease);
+/** A scan has shown that its row is not there any more. */
+void tr__lease_vanished(tr__core *core, tr__lease *lease);
 bool tr__lease_fill(tr__core *core, tr__pending *call, tr__req *req);
 void tr__lease_answer(tr__core *core, tr__pending *call, tr__answer *answer);
 
-/* fleet.c */
+/* fleet.c: the table, its scans, which stream; balance.c: who takes what */
 int tr__fleet_new(tr__core *core, const tr_fleet_options *options);
 void tr__fleet_free(tr__core *core);
 void tr__fleet_start(tr__core *core);
+/** The graph was cleared: what was under way will not be answered. */
+void tr__fleet_reset(tr__core *core);
 void tr__fleet_choose(tr__core *core);
 void tr__fleet_streams(tr__core *core, tr__answer *answer);
+void tr__fleet_answer(tr__core *core, tr__pending *call, tr__answer *answer);
 void tr__fleet_listing_begins(tr__core *core);
 void tr__fleet_first_listing(tr__core *core);
+/** DescribeStream has said for good that the stream being listed is not there. */
+void tr__fleet_stream_missing(tr__core *core);
+/** After a listing: makes rows for shards that have none. */
 void tr__fleet_listed(tr__core *core);
 void tr__fleet_make_rows(tr__core *core);
+void tr__fleet_row_made(tr__core *core);
 void tr__fleet_stop(tr__core *core);
 bool tr__fleet_saved_all(const tr__core *core);
 bool tr__fleet_settled(const tr__core *core);
 void tr__fleet_flush(tr__core *core);
+void tr__fleet_balance(tr__core *core);
 
 #endif

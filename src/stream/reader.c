@@ -138,6 +138,8 @@ void tr__reader_open(tr__core *core, tr__shard *s)
     }
     tr__shard_phase(core, s, TR__PHASE_READING);
     s->open_ms = core->now;
+    s->tip_ms = s->acked_time_ms = -1;
+    s->page_ms = 0;
     s->from = s->ack;
     s->read_seq = s->ack.kind == TR__POS_AFTER ? s->ack.seq : (tr__seq){0};
     s->verify = s->ended = false;
@@ -157,7 +159,13 @@ void tr__reader_open(tr__core *core, tr__shard *s)
             tr__deliver_gap(core, s, TR_GAP_ITERATOR_EXPIRED, (tr_view){0}, (tr_view){0});
     }
     s->iterator_ms = core->now;
-    if (!core->o.manual)
+    /* a parent that left the stream before it was ever seen */
+    if (s->found_late && s->parent[0] && !tr__graph_find(core, tr_view_str(s->parent)))
+        tr__deliver_gap_of(core, s, tr_view_str(s->parent), TR_GAP_SHARD_GONE, (tr_view){0}, (tr_view){0});
+    s->found_late = false;
+    if (core->gone)
+        tr__reader_gone(core, s, TR_GAP_STREAM_GONE);
+    else if (!core->o.manual)
         tr__reader_queue(core, s);
 }
 
@@ -307,7 +315,9 @@ static bool ask_records(tr__core *core, tr__shard *s, unsigned limit, tr__req *r
     c->long_poll = s->long_polling = wait;
     req->iterator = tr_view_str(s->iterator);
     req->limit = limit;
-    req->wait_ms = wait ? TR__LONG_POLL_MS : 0;
+    /* a read cannot be called back: with few to spare, none may keep a new shard waiting for long */
+    bool plenty = core->phase_count[TR__PHASE_READING] * 2 <= core->o.max_reads;
+    req->wait_ms = s->wait_ms = !wait ? 0 : plenty ? TR__LONG_POLL_MS : TR__LONG_POLL_MS / 10;
     s->called_ms = core->now;
     int64_t every = core->o.read_every_ms ? core->o.read_every_ms : core->server == TR__SERVER_AWS ? 200 : -1;
     s->next_read_ms = core->now + (every > 0 ? every : 0);

@@ -44,6 +44,10 @@ void tr__save_done(tr__core *core, tr__shard *s)
 
 void tr__save_changed(tr__core *core, tr__shard *s)
 {
+    if (core->fleet && !s->lease->mine) {
+        s->saved = ++s->version; /* a position is kept only by whoever holds the lease */
+        return;
+    }
     if (s->version == s->saved)
         core->unsaved++;
     s->version++;

@@ -127,7 +127,12 @@ void tr__start_positions(tr__core *core)
 
 static bool all_finished(const tr__core *core)
 {
-    return core->phase_count[TR__PHASE_FINISHED] == core->shard_count;
+    if (!core->fleet)
+        return core->phase_count[TR__PHASE_FINISHED] == core->shard_count;
+    for (const tr__shard *s = core->shards; s; s = s->hh.next)
+        if (s->phase != TR__PHASE_FINISHED && (s->listed || s->lease->nowhere))
+            return false; /* other rows may be of the stream that comes next */
+    return true;
 }
 
 /**
@@ -220,6 +225,8 @@ static void succeed(tr__core *core)
     core->quiet_listing = core->listings_complete = 0;
     core->missing = 0;
     core->floor.len = 0;
+    if (core->fleet)
+        core->fleet->arn_count = 0;
     core->resumed = true; /* so that its shards are read from their first records */
     core->listing = core->describing = false;
     core->graph_version++;

@@ -31,11 +31,13 @@ tr_view tr__pos_text(const tr__pos *pos)
     return tr__seq_view(&pos->seq);
 }
 
-bool tr__pos_needs_extra(const tr__pos *pos)
+bool tr__pos_needs_extra(const tr__shard *s, const tr__pos *pos)
 {
-    return pos->kind != TR__POS_END &&
-           (pos->kind == TR__POS_AT || pos->kind == TR__POS_LATEST || pos->kind == TR__POS_ITERATOR ||
-            pos->floor.len || pos->since_ms >= 0 || pos->born_ms >= 0);
+    bool placed = pos->kind == TR__POS_AT || pos->kind == TR__POS_LATEST || pos->kind == TR__POS_ITERATOR;
+    bool skips = pos->floor.len || pos->since_ms >= 0;
+    /* the age of a shard stands in its id, but for servers that name them otherwise */
+    bool ageless = pos->kind == TR__POS_TRIM && pos->born_ms >= 0 && tr__shard_time(s->id) < 0;
+    return pos->kind != TR__POS_END && (placed || skips || ageless);
 }
 
 void tr__pos_write_extra(tr_json_writer *w, const tr__shard *s, const tr__pos *pos)
@@ -206,6 +208,9 @@ int tr__pos_parse(tr_view checkpoint, tr_view at, bool has_iterator, tr__pos *po
         pos->kind = TR__POS_ITERATOR;
     else if (tr_sequence_valid(checkpoint))
         pos->kind = TR__POS_AFTER;
+    else if (tr_view_is(checkpoint,
+                        "AT_TIMESTAMP")) /* the library's, whose time is in its configuration only */
+        pos->kind = TR__POS_TRIM;
     else if (tr_view_is(checkpoint, "TRIM_HORIZON"))
         pos->kind = at.len ? TR__POS_AT : has_iterator ? TR__POS_ITERATOR : TR__POS_TRIM;
     else
@@ -261,6 +266,30 @@ static int add_shard(state_reader *sr, tr_view id, shard_state *st)
         tr__shard_phase(sr->core, s, TR__PHASE_FINISHED);
     }
     return 0;
+}
+
+int tr__pos_read(tr__shard *s, tr_view checkpoint, tr_view extra)
+{
+    shard_state st = {.since = -1, .born = -1, .iterator_time = -1};
+    state_reader sr = {0};
+    tr_arena_init(&sr.arena, 64 * 1024);
+    int code = 0;
+    if (extra.len) {
+        tr_json_init(&sr.r, extra, &sr.arena);
+        code = tr_json_next(&sr.r) == TR_JSON_OBJECT ? 0 : TR_EPARSE;
+        while (code == 0 && tr_json_next_key(&sr.r))
+            code = shard_member(&sr, &st);
+    }
+    tr__pos pos = {.since_ms = st.since, .born_ms = st.born, .floor_inclusive = st.floor_inclusive};
+    pos.floor = tr_sequence_valid(st.floor) ? tr__seq_of(st.floor) : (tr__seq){0};
+    if (code == 0)
+        code = tr__pos_parse(checkpoint, st.at, st.iterator.len > 0, &pos);
+    if (code == 0)
+        code = note(s, &st);
+    if (code == 0)
+        s->ack = pos;
+    tr_arena_done(&sr.arena);
+    return code;
 }
 
 /** Behind the shard's key. */

@@ -35,7 +35,7 @@ static int64_t lag_of(const tr__core *core, const tr__shard *s)
     if (s->phase == TR__PHASE_DRAINING)
         return s->acked_time_ms >= 0 ? at_least_zero(service - s->acked_time_ms) : 0;
     /* while the engine holds a read open at the tip, there is nothing newer */
-    if (s->long_polling && s->empties && core->now - s->called_ms <= TR__LONG_POLL_MS + 1000)
+    if (s->long_polling && s->empties && core->now - s->called_ms <= s->wait_ms + 1000)
         return 0;
     if (s->tip_ms >= s->page_ms && s->tip_ms >= 0)
         return at_least_zero(core->now - s->tip_ms);

@@ -68,9 +68,16 @@ void sim_check_processed(sim *s, sim_worker *worker, const tr_record *record)
 /** May this worker hand out records of the shard? */
 void sim_check_delivery(sim *s, sim_worker *worker, const tr_stream_event *event)
 {
-    (void)s;
-    (void)worker;
-    (void)event;
+    if (!s->c.fleet)
+        return;
+    tr_view shard = event->record ? event->record->shard_id : event->gap->shard_id;
+    bool forced = false;
+    const char *owner = sim_lease_owner(s, shard, &forced);
+    /* a lease that was not given in time when asked for is taken while its old owner still believes to have
+     * it */
+    if (event->record && owner && strcmp(owner, sim_worker_name(worker)) != 0 && !forced)
+        sim_fail(s, "%s hands out records of %.*s, which is the lease of '%s'", sim_worker_name(worker),
+                 TR_FMT(shard), owner);
 }
 
 void sim_check_acked(sim *s, const tr_record *record)
@@ -78,6 +85,13 @@ void sim_check_acked(sim *s, const tr_record *record)
     sim_record *r = find_record(s, record->shard_id, record->sequence_number, "acknowledged");
     if (r)
         r->acked = true;
+}
+
+static void excuse_gone(sim *s, int shard)
+{
+    const sim_shard *sh = &s->shards[shard];
+    for (size_t i = 0; i < sh->count && sh->gone; i++)
+        s->records[sh->records[i]].in_gap = true;
 }
 
 void sim_check_gap(sim *s, const tr_stream_gap *gap)
@@ -102,6 +116,13 @@ void sim_check_gap(sim *s, const tr_stream_gap *gap)
         for (unsigned i = 0; i < s->record_count; i++)
             s->records[i].in_gap |=
                 s->shards[s->records[i].shard].stream == sh->stream && s->streams[sh->stream].gone;
+    if (gap->reason == TR_GAP_SHARD_GONE) { /* nor in shards around it that came and went unseen */
+        for (int p = sh->parent; p >= 0; p = s->shards[p].parent)
+            excuse_gone(s, p);
+        for (unsigned i = 0; i < s->shard_count; i++)
+            if (sim_is_ancestor(s, (unsigned)shard, i))
+                excuse_gone(s, (int)i);
+    }
     size_t lost = sh->gone ? sh->count : sh->trimmed;
     for (size_t i = 0; i < lost; i++) {
         sim_record *r = &s->records[sh->records[i]];

@@ -26,6 +26,7 @@ static sim_request *copy_request(sim *s, sim_worker *worker, const tr__req *req)
     r->worker = worker;
     r->incarnation = sim_worker_incarnation(worker);
     r->sent_at = s->now;
+    (void)snprintf(r->who, sizeof r->who, "%s", sim_worker_name(worker));
     tr_view *views[] = {
         &r->req.table,       &r->req.stream_arn,   &r->req.shard_id,    &r->req.exclusive_start,
         &r->req.children_of, &r->req.iterator,     &r->req.state,       &r->req.sequence_number,
@@ -139,13 +140,17 @@ static void time_out(sim *s, void *ctx, uint64_t arg)
 void sim_network_send(sim *s, sim_worker *worker, const tr__req *req)
 {
     sim_request *r = copy_request(s, worker, req);
+    if (s->verbose)
+        sim_trace(s, "%s sends %d for %.*s (%llu, '%.*s')", sim_worker_name(worker), (int)req->kind,
+                  TR_FMT(req->shard_id), (unsigned long long)req->expect_counter, TR_FMT(req->expect_owner));
     bool store = req->kind == TR__REQ_LOAD || req->kind == TR__REQ_SAVE;
     bool lost = !store && s->faults && sim_chance(s, s->c.p_lost);
     bool answer_lost = lost && sim_chance(s, 500);
     r->refs = 1;
     if (!store) {
         r->refs++;
-        sim_at(s, s->now + TIMEOUT_MS + req->wait_ms, time_out, r, 0);
+        int64_t timeout = req->timeout_ms ? req->timeout_ms : TIMEOUT_MS;
+        sim_at(s, s->now + timeout + req->wait_ms, time_out, r, 0);
     }
     if (lost && !answer_lost)
         sim_request_free(r);

@@ -192,6 +192,11 @@ static void disable_tick(sim *s, void *ctx, uint64_t arg)
 {
     (void)ctx;
     int stream = enabled_stream(s);
+    if (arg == 0 && s->c.fleet && !s->started) {
+        /* a fleet whose first workers find different streams cannot know of each other */
+        sim_at(s, s->now + 1000, disable_tick, NULL, 0);
+        return;
+    }
     if (arg == 1) {
         enable(s);
     } else if (stream >= 0) {

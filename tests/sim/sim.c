@@ -107,6 +107,8 @@ static void configure(sim *s)
     c->parallelism = c->manual ? 0 : lanes[sim_below(s, TR_COUNT(lanes))];
     c->max_records = 1 + (unsigned)sim_below(s, sim_chance(s, 500) ? 20 : 500);
     c->page_records = 1 + (unsigned)sim_below(s, sim_chance(s, 500) ? 10 : 1000);
+    if (c->server == TR__SERVER_AWS && c->page_records < 10) /* at five reads a second */
+        c->page_records = 10;
     if (c->manual) /* at a poll a second, small pages would take all day */
         c->max_records += 100;
     c->checkpoint_ms = sim_between(s, 1, 3000);
@@ -136,7 +138,8 @@ static void choose_start(sim *s)
     unsigned i = (unsigned)sim_below(s, s->record_count);
     const sim_shard *sh = &s->shards[s->records[i].shard];
     bool trimmed = sh->trimmed && s->records[sh->records[sh->trimmed - 1]].number >= s->records[i].number;
-    s->c.start_trimmed = trimmed || sh->gone || sh->stream + 1 != s->stream_count || s->c.disables;
+    s->c.start_trimmed =
+        trimmed || sh->gone || sh->stream + 1 != s->stream_count || s->c.disables || s->c.late_listing_ms;
     s->c.start_record = i;
     sim_number_text(s->records[i].number, s->c.start_number);
     start->sequence_number = s->c.start_number;
@@ -145,7 +148,7 @@ static void choose_start(sim *s)
         start->shard_id = sh->id;
 }
 
-static bool is_ancestor(const sim *s, unsigned shard, unsigned of)
+bool sim_is_ancestor(const sim *s, unsigned shard, unsigned of)
 {
     for (int p = s->shards[of].parent; p >= 0; p = s->shards[p].parent)
         if ((unsigned)p == shard)
@@ -160,7 +163,7 @@ static bool is_wanted_after_import(const sim *s, const sim_record *r, unsigned s
     if (sh->imported)
         return r->number > sh->import_number;
     for (unsigned i = 0; i < s->shard_count; i++)
-        if (s->shards[i].imported && is_ancestor(s, r->shard, i))
+        if (s->shards[i].imported && sim_is_ancestor(s, r->shard, i))
             return false;
     return sh->stream >= stream;
 }
@@ -187,7 +190,7 @@ static bool is_wanted(const sim *s, const sim_record *r, unsigned stream)
         if (r == start)
             return s->c.start.at == TR_START_AT;
         if (s->c.start_in_shard && r->shard != start->shard)
-            return !is_ancestor(s, r->shard, start->shard);
+            return !sim_is_ancestor(s, r->shard, start->shard);
         return r->number > start->number;
     }
     return true;

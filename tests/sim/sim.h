@@ -114,6 +114,7 @@ typedef struct sim_row {
     char start[TR__ITERATOR_MAX + 512];
     uint64_t counter, switches;
     bool used;
+    bool forced; /* taken from a worker that was asked and did not give it */
 } sim_row;
 
 typedef struct sim_worker sim_worker;
@@ -168,6 +169,7 @@ void sim_fail(sim *s, const char *format, ...) TR_PRINTF(2, 3);
 void sim_trace(sim *s, const char *format, ...) TR_PRINTF(2, 3);
 
 /* sim.c */
+bool sim_is_ancestor(const sim *s, unsigned shard, unsigned of);
 void sim_mark_needed(sim *s, unsigned stream);
 const char *sim_reply_shard(const sim *s, const sim_reply *reply);
 
@@ -188,6 +190,7 @@ typedef struct sim_request {
     int64_t sent_at;
     unsigned refs;
     bool answered;
+    char who[64]; /* the worker's id when it was sent */
 } sim_request;
 
 /** An answer on its way. body: of GetRecords, decoded on arrival. */
@@ -205,7 +208,7 @@ bool sim_service_do(sim *s, sim_request *request, sim_reply *reply);
 void sim_reply_fail(sim_reply *reply, int code, const char *type, int status);
 void sim_table_do(sim *s, sim_request *request, sim_reply *reply);
 void sim_store_do(sim *s, sim_request *request, sim_reply *reply);
-tr__row sim_row_view(tr_arena *arena, const sim_row *row);
+const char *sim_lease_owner(const sim *s, tr_view shard, bool *ret_forced);
 
 /* network.c */
 void sim_network_send(sim *s, sim_worker *worker, const tr__req *req);
