@@ -252,6 +252,7 @@ struct fake {
     bool v1_only, no_role, sts_fails;
     atomic_int tokens, instance, container, sts, failures_left;
     tr_buf seen; /* the last body posted to STS, with its Authorization */
+    atomic_uint seen_count;
 };
 
 static void answer_text(tr_http_request *request, int status, const char *text)
@@ -266,6 +267,7 @@ static void answer_sts(struct fake *f, tr_http_request *request)
     tr_buf_putc(&f->seen, ' ');
     tr_buf_put_view(&f->seen, tr_http_header(request, "authorization"));
     assert_non_null(tr_buf_cstr(&f->seen));
+    atomic_fetch_add(&f->seen_count, 1); /* what was written is read on another thread */
     int n = ++f->sts;
     if (f->failures_left > 0) {
         f->failures_left--;
@@ -329,6 +331,12 @@ static void fake_services(void *ctx, tr_http_request *request)
     } else {
         answer_sts(f, request);
     }
+}
+
+static const char *seen(struct fake *f)
+{
+    (void)atomic_load(&f->seen_count);
+    return f->seen.ptr;
 }
 
 static void fake_start(struct fake *f)
@@ -420,16 +428,16 @@ static void roles_are_assumed(void **state)
                "aws_access_key_id=S\naws_secret_access_key=SS\n"
                "[profile env]\nrole_arn=arn:aws:iam::1:role/env\ncredential_source=Environment\n");
     found(true, "one", TR__SOURCE_PROFILE, "STS1", "s/e+c", "tok==");
-    assert_non_null(strstr(f.seen.ptr,
+    assert_non_null(strstr(seen(&f),
                            "Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fone&"
                            "RoleSessionName=me&ExternalId=e%20x&DurationSeconds=900 AWS4-HMAC-SHA256 "
                            "Credential=B/"));
-    assert_non_null(strstr(f.seen.ptr, "/us-east-1/sts/aws4_request"));
-    assert_non_null(strstr(f.seen.ptr, "x-amz-security-token"));
+    assert_non_null(strstr(seen(&f), "/us-east-1/sts/aws4_request"));
+    assert_non_null(strstr(seen(&f), "x-amz-security-token"));
     found(true, "two", TR__SOURCE_PROFILE, "STS3", "s/e+c", "tok=="); /* one role by the other */
-    assert_non_null(strstr(f.seen.ptr, "Credential=STS2/"));
+    assert_non_null(strstr(seen(&f), "Credential=STS2/"));
     found(true, "self", TR__SOURCE_PROFILE, "STS4", "s/e+c", "tok==");
-    assert_non_null(strstr(f.seen.ptr, "Credential=S/"));
+    assert_non_null(strstr(seen(&f), "Credential=S/"));
     not_found(true, "env", "are not both set");
     f.failures_left = 2;
     found(true, "one", TR__SOURCE_PROFILE, "STS7", "s/e+c", "tok=="); /* tried again */
@@ -443,9 +451,9 @@ static void roles_are_assumed(void **state)
     (void)setenv("AWS_WEB_IDENTITY_TOKEN_FILE", path, 1);
     (void)setenv("AWS_ROLE_ARN", "arn:r", 1);
     found(true, NULL, TR__SOURCE_WEB_IDENTITY, "STS9", "s/e+c", "tok==");
-    assert_non_null(strstr(f.seen.ptr, "Action=AssumeRoleWithWebIdentity&"));
-    assert_non_null(strstr(f.seen.ptr, "&WebIdentityToken=ey.J%2Bw "));
-    assert_null(strstr(f.seen.ptr, "AWS4")); /* not signed */
+    assert_non_null(strstr(seen(&f), "Action=AssumeRoleWithWebIdentity&"));
+    assert_non_null(strstr(seen(&f), "&WebIdentityToken=ey.J%2Bw "));
+    assert_null(strstr(seen(&f), "AWS4")); /* not signed */
     (void)snprintf(config, sizeof config, "[profile web]\nrole_arn=arn:w\nweb_identity_token_file=%s\n",
                    path);
     write_file(".aws/config", config);
