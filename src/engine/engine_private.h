@@ -212,7 +212,7 @@ void tr__key_successor(tr_buf *key);
 /** Key attributes of an item, packed. */
 int tr__keys_of(const tr_key_schema *schema, tr_item item, tr_buf *out);
 /** Hash of any bytes, frozen: it is part of the stored format. */
-uint64_t tr__hash(tr_view bytes);
+uint64_t tr__engine_hash(tr_view bytes);
 
 /* catalogue_record.c */
 int tr__table_encode(const tr_table *table, tr_buf *out);

@@ -12,7 +12,7 @@
  * (tr_key_put), so that no entry's key is another's prefix.
  */
 
-uint64_t tr__hash(tr_view bytes)
+uint64_t tr__engine_hash(tr_view bytes)
 {
     return XXH3_64bits(bytes.ptr, bytes.len);
 }
@@ -30,7 +30,7 @@ static uint64_t put_hash(tr_buf *out)
 {
     if (tr_buf_status(out))
         return 0;
-    uint64_t hash = tr__hash(tr_view_of(out->ptr + TR__ITEM_PREFIX, out->len - TR__ITEM_PREFIX));
+    uint64_t hash = tr__engine_hash(tr_view_of(out->ptr + TR__ITEM_PREFIX, out->len - TR__ITEM_PREFIX));
     tr_put_be64(out->ptr + 4, hash);
     return hash;
 }

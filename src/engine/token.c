@@ -33,7 +33,7 @@ static int find(tr_engine *engine, tr_view key, int64_t now_ms, tr_arena *arena,
                 tr_error *err)
 {
     int rc = 0;
-    if (tr__touched_has(&engine->touched, tr__hash(key)))
+    if (tr__touched_has(&engine->touched, tr__engine_hash(key)))
         rc = tr__engine_write_out(engine, err);
     tr_kv_pin pin;
     if (!rc)
@@ -75,7 +75,7 @@ int tr_engine_token_put(tr_engine *engine, tr_view token, tr_view value, tr_erro
         return rc;
     int64_t now_ms = tr_engine_now_ms(engine);
     tr_view key = token_key(engine, period_of(now_ms), token);
-    rc = tr__touched_add(&engine->touched, tr__hash(key));
+    rc = tr__touched_add(&engine->touched, tr__engine_hash(key));
     if (rc)
         return tr__engine_broken(engine, tr_fail(err, rc, "out of memory"));
     char head[VALUE_HEAD] = {TR__VALUE_VERSION};

@@ -119,7 +119,7 @@ static int prepare(tr_engine *engine, pending *p, tr_arena *arena, tr_error *err
     if (rc)
         return tr_fail(err, rc, "the key does not fit table %.*s", TR_FMT(write->table->name));
     p->key = tr_buf_view(&engine->key);
-    p->touch = tr__hash(p->key);
+    p->touch = tr__engine_hash(p->key);
     if (tr__touched_has(&engine->touched, p->touch)) {
         rc = tr__engine_write_out(engine, err);
         if (rc)
