@@ -406,9 +406,10 @@ static bool live(uint64_t seed, bool fleets, bool verbose, sim *s, uint64_t *ret
 
 static int usage(void)
 {
-    (void)fprintf(stderr, "usage: sim [--seed N] [--count N] [--single] [--verbose]\n"
+    (void)fprintf(stderr, "usage: sim [--seed N] [--count N] [--first] [--single] [--verbose]\n"
                           "  --seed N    the first seed (1)\n"
                           "  --count N   how many seeds, one after the other (1)\n"
+                          "  --first     ends with the first seed that breaks a promise\n"
                           "  --single    no fleets\n"
                           "  --verbose   tells what happens\n");
     return 2;
@@ -417,12 +418,15 @@ static int usage(void)
 int main(int argc, char **argv)
 {
     uint64_t seed = 1, count = 1, digest = 0;
+    uint64_t most = 20;
     bool verbose = false, fleets = true;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
             seed = strtoull(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--count") == 0 && i + 1 < argc)
             count = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--first") == 0)
+            most = 1;
         else if (strcmp(argv[i], "--single") == 0)
             fleets = false;
         else if (strcmp(argv[i], "--verbose") == 0)
@@ -434,6 +438,7 @@ int main(int argc, char **argv)
     uint64_t deliveries = 0, gaps = 0, again = 0, all = 0, requests = 0, bad = 0;
     for (uint64_t i = 0; i < count; i++) {
         bool ok = live(seed + i, fleets, verbose, &s, &digest);
+        (void)fflush(stdout); /* so that a crash does not take the report with it */
         deliveries += s.deliveries;
         again += s.redeliveries;
         gaps += s.gaps;
@@ -443,7 +448,7 @@ int main(int argc, char **argv)
             continue;
         bad++;
         (void)printf("seed %llu: %s\n", (unsigned long long)(seed + i), s.failure);
-        if (bad >= 20)
+        if (bad >= most)
             break;
     }
     (void)printf(
