@@ -363,7 +363,10 @@ static int state_member(state_reader *sr)
         return boolean(sr, &core->floor_inclusive);
     if (tr_view_is(name, "floor")) {
         code = text(sr, &value);
-        core->floor = tr_sequence_valid(value) ? tr__seq_of(value) : (tr__seq){0};
+        if (code == 0 && !tr_sequence_valid(value))
+            code = bad(sr, "a floor is no sequence number");
+        if (code == 0)
+            core->floor = tr__seq_of(value);
         return code;
     }
     return skip(sr);

@@ -26,20 +26,18 @@ static int file_load(tr_stream_store *store, tr_buf *ret_state, tr_error *err)
         return errno == ENOENT ? 0 : tr_fail(err, TR_EIO, "%s: %s", fs->path, strerror(errno));
     size_t len = ret_state->len;
     int code = 0;
-    for (;;) {
-        code = tr_buf_reserve(ret_state, 64 * 1024);
-        if (code) {
-            (void)tr_fail(err, code, "%s: too large", fs->path);
-            break;
-        }
-        ssize_t n = read(fd, ret_state->ptr + ret_state->len, 64 * 1024);
+    ssize_t n = 1;
+    while (n > 0 && code == 0) {
+        char chunk[16384];
+        n = read(fd, chunk, sizeof chunk);
         if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
+            n = 1;
+        else if (n < 0)
             code = tr_fail(err, TR_EIO, "%s: %s", fs->path, strerror(errno));
-        if (n <= 0)
-            break;
-        ret_state->len += (size_t)n;
+        else
+            tr_buf_put(ret_state, chunk, (size_t)n);
+        if (code == 0 && tr_buf_status(ret_state))
+            code = tr_fail(err, tr_buf_status(ret_state), "%s: too large", fs->path);
     }
     (void)close(fd);
     if (code)
