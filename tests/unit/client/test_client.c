@@ -12,13 +12,14 @@
  *   Crc           a right checksum; BadCrc a wrong one; CrcTwice wrong for the first two
  *   Never         no answer
  */
+static pthread_mutex_t seen_lock = PTHREAD_MUTEX_INITIALIZER;
+
 struct service {
     struct serving serving;
     atomic_int count; /* requests */
     tr_buf seen;      /* of the last request: headers and body; the server's thread writes, we read when it
                          answered */
-    atomic_uint seen_count;
-    int signature; /* of the last: what tr_sigv4_verify said */
+    int signature;    /* of the last: what tr_sigv4_verify said */
 };
 
 static int find_secret(void *ctx, tr_view id, tr_view *ret_secret)
@@ -31,6 +32,7 @@ static int find_secret(void *ctx, tr_view id, tr_view *ret_secret)
 
 static void note_request(struct service *s, tr_http_request *request)
 {
+    pthread_mutex_lock(&seen_lock);
     tr_buf_reset(&s->seen);
     tr_buf_printf(&s->seen, "%.*s %.*s\n", TR_FMT(request->method), TR_FMT(request->path));
     for (size_t i = 0; i < request->header_count; i++)
@@ -38,7 +40,7 @@ static void note_request(struct service *s, tr_http_request *request)
                       TR_FMT(request->headers[i].value));
     tr_buf_put_view(&s->seen, request->body);
     assert_non_null(tr_buf_cstr(&s->seen));
-    atomic_fetch_add(&s->seen_count, 1); /* what was written is read on another thread */
+    pthread_mutex_unlock(&seen_lock);
     tr_sigv4 *signer;
     tr_sigv4_identity who;
     tr_sigv4_check check = {.secret = find_secret, .now_ms = tr_clock_wall_ms()};
@@ -109,10 +111,15 @@ static void handle(void *ctx, tr_http_request *request)
     }
 }
 
+/* A copy of it, so that the server's thread may write the next. */
 static const char *seen(struct service *s)
 {
-    (void)atomic_load(&s->seen_count);
-    return s->seen.ptr;
+    static char text[65536];
+    pthread_mutex_lock(&seen_lock);
+    assert_true(s->seen.len < sizeof text);
+    memcpy(text, s->seen.ptr, s->seen.len + 1);
+    pthread_mutex_unlock(&seen_lock);
+    return text;
 }
 
 static void service_start(struct service *s)

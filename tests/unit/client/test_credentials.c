@@ -246,13 +246,14 @@ static void processes_give_credentials(void **state)
  */
 
 /* Plays the instance's metadata service, a container's, and STS. */
+static pthread_mutex_t seen_lock = PTHREAD_MUTEX_INITIALIZER;
+
 struct fake {
     struct serving serving;
     char url[64];
     bool v1_only, no_role, sts_fails;
     atomic_int tokens, instance, container, sts, failures_left;
     tr_buf seen; /* the last body posted to STS, with its Authorization */
-    atomic_uint seen_count;
 };
 
 static void answer_text(tr_http_request *request, int status, const char *text)
@@ -262,12 +263,13 @@ static void answer_text(tr_http_request *request, int status, const char *text)
 
 static void answer_sts(struct fake *f, tr_http_request *request)
 {
+    pthread_mutex_lock(&seen_lock);
     tr_buf_reset(&f->seen);
     tr_buf_put_view(&f->seen, request->body);
     tr_buf_putc(&f->seen, ' ');
     tr_buf_put_view(&f->seen, tr_http_header(request, "authorization"));
     assert_non_null(tr_buf_cstr(&f->seen));
-    atomic_fetch_add(&f->seen_count, 1); /* what was written is read on another thread */
+    pthread_mutex_unlock(&seen_lock);
     int n = ++f->sts;
     if (f->failures_left > 0) {
         f->failures_left--;
@@ -333,10 +335,15 @@ static void fake_services(void *ctx, tr_http_request *request)
     }
 }
 
+/* A copy of it, so that the server's thread may write the next. */
 static const char *seen(struct fake *f)
 {
-    (void)atomic_load(&f->seen_count);
-    return f->seen.ptr;
+    static char text[65536];
+    pthread_mutex_lock(&seen_lock);
+    assert_true(f->seen.len < sizeof text);
+    memcpy(text, f->seen.ptr, f->seen.len + 1);
+    pthread_mutex_unlock(&seen_lock);
+    return text;
 }
 
 static void fake_start(struct fake *f)
