@@ -115,6 +115,9 @@ static int find_index(tr_call *c, const req *r, tr_read *read)
         return tr__invalid(c, "The table does not have the specified index: %.*s", TR_FMT(r->index_name));
     if (r->consistent.value && !read->index->local)
         return tr__invalid(c, "Consistent reads are not supported on global secondary indexes");
+    if (read->index->backfilling)
+        return tr__invalid(c, "Cannot read from backfilling global secondary index: %.*s",
+                           TR_FMT(r->index_name));
     return 0;
 }
 

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define STATE_MAX ((size_t)64 << 20)
+#define WAIT_US   500000
+
 int tr_cli_parse_from(const char *text, tr_stream_start *ret_start, tr_error *err)
 {
     tr_view v = tr_view_str(text);
@@ -93,16 +96,66 @@ static int state_path(const char *given, const char *command, const char *table,
     return n > 0 && (size_t)n < size ? 0 : tr_fail(err, TR_EINVAL, "the path of the state file is too long");
 }
 
-int tr_cli_state_store(tr_client *client, const char *given, const char *command, const char *table,
-                       bool anew, tr_stream_store **ret_store, tr_error *err)
+/* What a state file must be: a position of this table. One that is not there is fine. */
+static int check_state(const char *path, const char *table, tr_error *err)
 {
-    char arn[TR_STREAM_ARN_MAX + 1], path[4096];
-    int e = stream_arn(client, table, arn, err);
+    tr_buf text;
+    tr_arena arena;
+    tr_view found;
+    char part[65536];
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        return 0;
+    tr_buf_init(&text, STATE_MAX);
+    tr_arena_init(&arena, STATE_MAX);
+    for (size_t n; (n = fread(part, 1, sizeof part, f)) > 0;)
+        tr_buf_put(&text, part, n);
+    (void)fclose(f);
+    int e = 0;
+    if (text.len) {
+        int got = tr_json_member(tr_buf_view(&text), "table", &arena, &found);
+        if (got == TR_EPARSE || tr_buf_status(&text))
+            e = tr_fail(err, TR_EINVAL,
+                        "%s is no saved position: remove it, or name another file with --state", path);
+        else if (!got && (found.len != strlen(table) + 2 || memcmp(found.ptr + 1, table, found.len - 2) != 0))
+            e = tr_fail(err, TR_EINVAL, "%s holds the position of table %.*s: name another file with --state",
+                        path, TR_FMT(found));
+    }
+    tr_buf_done(&text);
+    tr_arena_done(&arena);
+    return e;
+}
+
+/* The newest stream's ARN; waits for a server that cannot be reached. */
+static int wait_for_arn(tr_client *client, const char *table, bool once, char *out, tr_error *err)
+{
+    int64_t began = tr_clock_mono_ms();
+    bool told = false;
+    int e;
+    while ((e = stream_arn(client, table, out, err)) == TR_ECONNECT || e == TR_ETIMEOUT ||
+           e == TR_ETHROTTLED) {
+        if (once && tr_clock_mono_ms() - began > TR_CLI_ONCE_PATIENCE_MS)
+            break;
+        if (!told)
+            tr_cli_message(TR_LOG_WARN, "%s; trying again", err->message);
+        told = true;
+        (void)usleep(WAIT_US);
+    }
+    return e;
+}
+
+int tr_cli_state_store(tr_client *client, const char *given, const char *command, const char *table,
+                       bool anew, bool once, char *ret_arn, tr_stream_store **ret_store, tr_error *err)
+{
+    char path[4096];
+    int e = wait_for_arn(client, table, once, ret_arn, err);
     if (!e)
-        e = state_path(given, command, table, tr_client_endpoint(client, TR_STREAMS), arn, path, sizeof path,
-                       err);
+        e = state_path(given, command, table, tr_client_endpoint(client, TR_STREAMS), ret_arn, path,
+                       sizeof path, err);
     if (!e && anew && unlink(path) && access(path, F_OK) == 0)
         e = tr_fail(err, TR_EIO, "cannot remove the earlier position, %s", path);
+    if (!e)
+        e = check_state(path, table, err);
     return e ? e : tr_stream_store_file(path, ret_store, err);
 }
 

@@ -27,10 +27,12 @@ int tr_cli_stream_arn(tr_client *client, const char *table, char *out, tr_error 
 /**
  * The store in which a command keeps its position of a table's stream: the file `given`, or
  * $XDG_STATE_HOME/tailrace/COMMAND-TABLE-<hash of endpoint and stream ARN>.json ($HOME/.local/state without
- * XDG_STATE_HOME). anew: what is there is removed first.
+ * XDG_STATE_HOME). anew: what is there is removed first. A file that holds something else, or another table's
+ * position, is refused (TR_EINVAL). A server that cannot be reached is waited for, with `once` for
+ * TR_CLI_ONCE_PATIENCE_MS. ret_arn (TR_STREAM_ARN_MAX + 1): the ARN of the table's newest stream.
  */
 int tr_cli_state_store(tr_client *client, const char *given, const char *command, const char *table,
-                       bool anew, tr_stream_store **ret_store, tr_error *err);
+                       bool anew, bool once, char *ret_arn, tr_stream_store **ret_store, tr_error *err);
 
 /** Tells trouble and gaps on stderr; other events are not for people. */
 void tr_cli_tell_event(const char *table, const tr_stream_event *event);

@@ -179,22 +179,22 @@ static int parse(tr_cli *cli, log_command *c)
             c->type = cli->value;
             break;
         case OPT_EXPECT:
-            e = tr_cli_number(cli, "--expect", 0, INT64_MAX - 1, &c->expect);
+            e = tr_cli_number(cli, "expect", 0, INT64_MAX - 1, &c->expect);
             break;
         case OPT_AFTER:
-            e = tr_cli_number(cli, "--after", 0, INT64_MAX, &c->after);
+            e = tr_cli_number(cli, "after", 0, INT64_MAX, &c->after);
             break;
         case OPT_REVERSE:
             c->reverse = true;
             break;
         case OPT_LIMIT:
-            e = tr_cli_number(cli, "--limit", 1, INT64_MAX, &c->limit);
+            e = tr_cli_number(cli, "limit", 1, INT64_MAX, &c->limit);
             break;
         case OPT_USERS:
-            e = tr_cli_number(cli, "--users", 1, 1000000000, &c->users);
+            e = tr_cli_number(cli, "users", 1, 1000000000, &c->users);
             break;
         default:
-            e = tr_cli_number(cli, "--seed", 0, INT64_MAX, &c->seed);
+            e = tr_cli_number(cli, "seed", 0, INT64_MAX, &c->seed);
         }
     }
     return e ? e : option < 0 ? (cli->exit_code ? cli->exit_code : -1) : 0;

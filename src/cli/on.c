@@ -147,13 +147,13 @@ static int take_option(const tr_cli *cli, int option, on *o)
     int e = 0;
     switch (option) {
     case OPT_BATCH:
-        e = tr_cli_number(cli, "--batch-size", 1, TR_MAPPING_BATCH_MAX, &number);
+        e = tr_cli_number(cli, "batch-size", 1, TR_MAPPING_BATCH_MAX, &number);
         o->options.batch_size = (size_t)number;
         return e;
     case OPT_WINDOW:
         return tr_cli_duration(cli, "batch-window", &o->options.window_ms);
     case OPT_PARALLELISM:
-        e = tr_cli_number(cli, "--parallelism", 1, TR_MAPPING_PARALLELISM_MAX, &number);
+        e = tr_cli_number(cli, "parallelism", 1, TR_MAPPING_PARALLELISM_MAX, &number);
         o->options.parallelism = (unsigned)number;
         return e;
     case OPT_FROM:
@@ -161,7 +161,7 @@ static int take_option(const tr_cli *cli, int option, on *o)
         return 0;
     case OPT_RETRIES:
         o->options.limit_retries = true;
-        return tr_cli_number(cli, "--retries", 0, 10000, &o->options.retries);
+        return tr_cli_number(cli, "retries", 0, 10000, &o->options.retries);
     case OPT_AGE:
         return tr_cli_duration(cli, "record-age", &o->options.record_age_ms);
     case OPT_BISECT:
@@ -208,7 +208,7 @@ static int parse(tr_cli *cli, on *o)
 
 static int open_mapping(on *o, tr_error *err)
 {
-    char name[300];
+    char name[300], arn[TR_STREAM_ARN_MAX + 1];
     tr_stream_options stream = {.table = o->table};
     (void)snprintf(name, sizeof name, "on-%.255s", o->table);
     o->options.name = name;
@@ -220,8 +220,8 @@ static int open_mapping(on *o, tr_error *err)
     if (!e && (e = tr_mapping_new(&o->options, &stream, &o->mapping, err)) && o->options.on_failure)
         o->options.on_failure->free(o->options.on_failure);
     if (!e)
-        e = tr_cli_state_store(o->place.client, o->state, "on", o->table, o->from != NULL, &stream.store,
-                               err);
+        e = tr_cli_state_store(o->place.client, o->state, "on", o->table, o->from != NULL, o->once, arn,
+                               &stream.store, err);
     if (!e && (e = tr_stream_new(o->place.client, &stream, &o->stream, err)))
         tr_stream_store_free(stream.store);
     return e;

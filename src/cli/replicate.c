@@ -254,10 +254,10 @@ static int parse(tr_cli *cli, replicate *all)
             all->verify = true;
             break;
         case OPT_SEGMENTS:
-            e = tr_cli_number(cli, "--segments", 1, TR_REPLICA_SEGMENTS_MAX, &all->segments);
+            e = tr_cli_number(cli, "segments", 1, TR_REPLICA_SEGMENTS_MAX, &all->segments);
             break;
         default:
-            e = tr_cli_number(cli, "--rows-per-second", 1, UINT32_MAX, &all->rate);
+            e = tr_cli_number(cli, "rows-per-second", 1, UINT32_MAX, &all->rate);
         }
     }
     if (e || option < 0)

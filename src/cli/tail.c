@@ -30,6 +30,7 @@ typedef struct tail {
     tr_cli_place place;
     tr_stream *stream;
     tr_buf out;
+    char arn[TR_STREAM_ARN_MAX + 1]; /* of the table's newest stream at the start */
 } tail;
 
 /* ------------------------------------------------------------------------------------------- printing */
@@ -128,10 +129,19 @@ static void ignore_stop(void *ctx)
     (void)ctx;
 }
 
+/* Whether every shard of the newest stream was read to its tip since `began`; an older stream comes first. */
+static bool is_at_end(tail *t, int64_t began)
+{
+    tr_stream_stats stats;
+    tr_stream_get_stats(t->stream, &stats);
+    return stats.lag_ms >= 0 && stats.unacknowledged == 0 && tr_clock_mono_ms() - stats.lag_ms > began &&
+           strcmp(stats.stream_arn, t->arn) == 0;
+}
+
 static int follow(tail *t, tr_error *err)
 {
     tr_stream_batch batch = {0};
-    int64_t progressed = tr_clock_mono_ms();
+    int64_t began = tr_clock_mono_ms(), progressed = began;
     int e = 0, got;
     bool done = false;
     while (!e && !done && (got = tr_stream_next_batch(t->stream, 1000, 200, 0, &batch)) != TR_ECLOSED) {
@@ -147,10 +157,10 @@ static int follow(tail *t, tr_error *err)
                 tr_cli_tell_event(t->table, event);
             if (event->kind != TR_STREAM_TROUBLE)
                 progressed = tr_clock_mono_ms();
-            done |= event->kind == TR_STREAM_CAUGHT_UP && t->once;
         }
         if (!(e = write_out(t, err)))
             tr_stream_ack_batch(t->stream, &batch);
+        done = !e && t->once && is_at_end(t, began);
         if (!e && !done && t->once && tr_clock_mono_ms() - progressed > TR_CLI_ONCE_PATIENCE_MS)
             e = tr_fail(err, TR_ETIMEOUT, "%s: no progress for %d s", t->table,
                         TR_CLI_ONCE_PATIENCE_MS / 1000);
@@ -165,7 +175,8 @@ static int open_stream(tail *t, tr_error *err)
     tr_stream_options o = {.table = t->table, .keep_raw = t->format == FORMAT_RAW};
     int e = t->from ? tr_cli_parse_from(t->from, &o.start, err) : 0;
     if (!e)
-        e = tr_cli_state_store(t->place.client, t->state, "tail", t->table, t->from != NULL, &o.store, err);
+        e = tr_cli_state_store(t->place.client, t->state, "tail", t->table, t->from != NULL, t->once, t->arn,
+                               &o.store, err);
     if (!e && (e = tr_stream_new(t->place.client, &o, &t->stream, err)))
         tr_stream_store_free(o.store);
     return e;

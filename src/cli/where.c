@@ -45,7 +45,10 @@ static int new_client(const tr_cli_where *where, const char *endpoint, tr_transp
 
 static int socket_endpoint(const char *dir, char *out, size_t size, tr_error *err)
 {
-    int n = snprintf(out, size, "unix:%s/tailrace.sock", dir);
+    char here[2048] = "";
+    if (dir[0] != '/' && !getcwd(here, sizeof here))
+        return tr_fail(err, TR_EIO, "the current directory has no path");
+    int n = snprintf(out, size, "unix:%s%s%s/tailrace.sock", here, here[0] ? "/" : "", dir);
     return n > 0 && (size_t)n < size ? 0 : tr_fail(err, TR_EINVAL, "the path of '%s' is too long", dir);
 }
 
