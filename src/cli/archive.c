@@ -115,36 +115,33 @@ static int read_pages(archive_command *c, uint64_t most, bool whole, tr_error *e
     return e;
 }
 
-static int query(archive_command *c, tr_error *err)
+static int query(void *ctx, tr_error *err)
 {
+    archive_command *c = ctx;
     return read_pages(c, c->limit, true, err);
 }
 
-static int export_all(archive_command *c, tr_error *err)
+static int export_all(void *ctx, tr_error *err)
 {
-    return read_pages(c, UINT64_MAX, false, err);
+    return read_pages(ctx, UINT64_MAX, false, err);
 }
 
-static int list(archive_command *c, tr_error *err)
+static int list(void *ctx, tr_error *err)
 {
     tr_buf answer;
     uint64_t count;
     tr_buf_init(&answer, ANSWER_MAX);
-    int e = call(c, "ListArchives", TR_VIEW("{}"), &answer, err);
+    int e = call(ctx, "ListArchives", TR_VIEW("{}"), &answer, err);
     if (!e)
         e = print_lines(tr_buf_view(&answer), "Archives", true, UINT64_MAX, &count, err);
     tr_buf_done(&answer);
     return e;
 }
 
-static const struct {
-    const char *name;
-    int arguments;
-    const char *usage;
-    int (*run)(archive_command *c, tr_error *err);
-} verbs[] = {{"list", 1, "archive list", list},
-             {"query", 2, "archive query NAME", query},
-             {"export", 2, "archive export NAME", export_all}};
+static const tr_cli_verb verbs[] = {{"list", 1, 1, "archive list", list},
+                                    {"query", 2, 2, "archive query NAME", query},
+                                    {"export", 2, 2, "archive export NAME", export_all},
+                                    {NULL, 0, 0, NULL, NULL}};
 
 static int take_time(const tr_cli *cli, const char *option, int64_t *ret_ms)
 {
@@ -185,21 +182,8 @@ static int run(tr_cli *cli)
     int usage = parse(cli, &c);
     if (usage)
         return usage < 0 ? TR_EXIT_OK : usage;
-    size_t v = 0;
-    while (v < TR_COUNT(verbs) && (cli->argc < 1 || strcmp(cli->argv[0], verbs[v].name) != 0))
-        v++;
-    if (v == TR_COUNT(verbs))
-        return tr_cli_usage(cli, "list, query or export is needed");
-    if (cli->argc != verbs[v].arguments)
-        return tr_cli_usage(cli, "usage: tailrace %s", verbs[v].usage);
-    tr_error err = {0};
-    int e = tr_cli_catch_signals(&err);
-    if (!e)
-        e = tr_cli_connect(&c.where, &c.place, &err);
-    if (!e)
-        e = verbs[v].run(&c, &err);
-    tr_cli_disconnect(&c.place);
-    return e ? tr_cli_fail(&err) : TR_EXIT_OK;
+    const tr_cli_verb *verb = tr_cli_verb_of(cli, verbs);
+    return verb ? tr_cli_verb_run(verb, &c.where, &c.place, &c) : TR_EXIT_USAGE;
 }
 
 const tr_cli_command tr_cli_archive = {

@@ -286,6 +286,26 @@ int tr_cli_size(const tr_cli *cli, const char *option, uint64_t *ret_bytes)
     return tr_cli_usage(cli, "--%s takes a size such as 512KiB, 64MiB or 1GiB, not '%s'", option, cli->value);
 }
 
+const tr_cli_verb *tr_cli_verb_of(const tr_cli *cli, const tr_cli_verb *verbs)
+{
+    for (const tr_cli_verb *v = verbs; cli->argc > 0 && v->name; v++) {
+        if (strcmp(cli->argv[0], v->name) != 0)
+            continue;
+        if (cli->argc >= v->least && cli->argc <= v->most)
+            return v;
+        (void)tr_cli_usage(cli, "usage: tailrace %s", v->usage);
+        return NULL;
+    }
+    tr_buf names;
+    tr_buf_init(&names, MESSAGE_MAX / 4);
+    for (const tr_cli_verb *v = verbs; v->name; v++)
+        tr_buf_printf(&names, "%s%s", v == verbs ? "" : v[1].name ? ", " : " or ", v->name);
+    (void)tr_cli_usage(cli, "%.*s is needed%s%s", TR_FMT(tr_buf_view(&names)), cli->argc > 0 ? ", not " : "",
+                       cli->argc > 0 ? cli->argv[0] : "");
+    tr_buf_done(&names);
+    return NULL;
+}
+
 /* ----------------------------------------------------------------------------------------------- main */
 
 static int help_command(const char *name)

@@ -89,6 +89,18 @@ int tr_cli_number(const tr_cli *cli, const char *option, uint64_t min, uint64_t 
 /** "64MiB", "512KiB", "1GiB" or bytes. */
 int tr_cli_size(const tr_cli *cli, const char *option, uint64_t *ret_bytes);
 
+/** A verb of a command: `tailrace log append LOG ID`. Tables of them end with a NULL name. */
+typedef struct tr_cli_verb {
+    const char *name;
+    int least, most;                      /**< arguments, the name included */
+    const char *usage;                    /**< "log append LOG ID --type TYPE" */
+    int (*run)(void *ctx, tr_error *err); /**< ctx: the command's own struct. 0 or a TR_E… code */
+} tr_cli_verb;
+
+/** The verb that the first argument names, with its arguments counted; NULL after telling what is wrong (the
+ * exit code is TR_EXIT_USAGE). Call when the options are read. */
+const tr_cli_verb *tr_cli_verb_of(const tr_cli *cli, const tr_cli_verb *verbs);
+
 /** Writes a message to stderr, as text or, with --log json, as {"time":…,"level":…,"message":…}. */
 void tr_cli_message(tr_log_level level, const char *format, ...) TR_PRINTF(2, 3);
 /** The same as a callback for the libraries; debug messages only with TAILRACE_DEBUG in the environment. */

@@ -152,8 +152,9 @@ static int make_table(tr_cli_events *c, tr_schema_table table, const char *name,
     return e;
 }
 
-int tr_cli_events_init(tr_cli_events *c, tr_error *err)
+int tr_cli_events_init(void *ctx, tr_error *err)
 {
+    tr_cli_events *c = ctx;
     const char *table = c->table ? c->table : c->legacy && c->cli->argc > 1 ? c->cli->argv[1] : NULL;
     int e = make_table(c, c->legacy ? TR_SCHEMA_LEGACY_EVENTS : TR_SCHEMA_EVENTS, table, err);
     if (!e && c->snapshots)
@@ -163,21 +164,47 @@ int tr_cli_events_init(tr_cli_events *c, tr_error *err)
 
 /* ------------------------------------------------------------------------------------------------ verbs */
 
-static const struct verb {
-    const char *name;
-    int least, most; /* arguments, the name included */
-    bool store;      /* the first one is a store's id */
-    const char *usage;
-    int (*run)(tr_cli_events *c, tr_error *err);
-} verbs[] = {{"init", 1, 2, false, "events init [--table TABLE] [--legacy] [--stream]", tr_cli_events_init},
-             {"push", 2, 2, true, "events push STORE, with events as JSON lines on the standard input",
-              tr_cli_events_push},
-             {"group", 1, 1, false,
-              "events group, with events as JSON lines on the standard input, each with its eventStoreId",
-              tr_cli_events_group},
-             {"get", 3, 3, true, "events get STORE AGGREGATE", tr_cli_events_get},
-             {"list", 2, 2, true, "events list STORE", tr_cli_events_list},
-             {"aggregate", 3, 3, true, "events aggregate STORE AGGREGATE", tr_cli_events_aggregate}};
+/* Of the verbs whose first argument is a store's id. */
+static int on_store(tr_cli_events *c, int (*run)(void *, tr_error *), tr_error *err)
+{
+    int e = tr_cli_open_store(c, c->cli->argv[1], NULL, &c->store, err);
+    if (!e)
+        e = run(c, err);
+    tr_eventstore_free(c->store);
+    c->store = NULL;
+    return e;
+}
+
+static int push(void *ctx, tr_error *err)
+{
+    return on_store(ctx, tr_cli_events_push, err);
+}
+
+static int get(void *ctx, tr_error *err)
+{
+    return on_store(ctx, tr_cli_events_get, err);
+}
+
+static int list(void *ctx, tr_error *err)
+{
+    return on_store(ctx, tr_cli_events_list, err);
+}
+
+static int aggregate(void *ctx, tr_error *err)
+{
+    return on_store(ctx, tr_cli_events_aggregate, err);
+}
+
+static const tr_cli_verb verbs[] = {
+    {"init", 1, 2, "events init [--table TABLE] [--legacy] [--stream]", tr_cli_events_init},
+    {"push", 2, 2, "events push STORE, with events as JSON lines on the standard input", push},
+    {"group", 1, 1,
+     "events group, with events as JSON lines on the standard input, each with its eventStoreId",
+     tr_cli_events_group},
+    {"get", 3, 3, "events get STORE AGGREGATE", get},
+    {"list", 2, 2, "events list STORE", list},
+    {"aggregate", 3, 3, "events aggregate STORE AGGREGATE", aggregate},
+    {NULL, 0, 0, NULL, NULL}};
 
 static int take_time(tr_cli *cli, int64_t *ret_ms)
 {
@@ -261,37 +288,14 @@ static int parse(tr_cli *cli, tr_cli_events *c)
     return e ? e : option < 0 ? (cli->exit_code ? cli->exit_code : -1) : 0;
 }
 
-static int run_verb(tr_cli_events *c, const struct verb *verb)
-{
-    tr_error err = {0};
-    int e = tr_cli_catch_signals(&err);
-    if (!e)
-        e = tr_cli_connect(&c->where, &c->place, &err);
-    if (!e && verb->store)
-        e = tr_cli_open_store(c, c->cli->argv[1], NULL, &c->store, &err);
-    if (!e)
-        e = verb->run(c, &err);
-    if (fflush(stdout) && !e)
-        e = tr_fail(&err, TR_EIO, "writing to the standard output: %s", strerror(errno));
-    tr_eventstore_free(c->store);
-    tr_cli_disconnect(&c->place);
-    return e ? tr_cli_fail(&err) : TR_EXIT_OK;
-}
-
 static int run(tr_cli *cli)
 {
     tr_cli_events c = {.cli = cli, .parallel = 1};
     int usage = parse(cli, &c);
     if (usage)
         return usage < 0 ? TR_EXIT_OK : usage;
-    size_t v = 0;
-    while (v < TR_COUNT(verbs) && (cli->argc < 1 || strcmp(cli->argv[0], verbs[v].name) != 0))
-        v++;
-    if (v == TR_COUNT(verbs))
-        return tr_cli_usage(cli, "init, push, group, get, list or aggregate is needed");
-    if (cli->argc < verbs[v].least || cli->argc > verbs[v].most)
-        return tr_cli_usage(cli, "usage: tailrace %s", verbs[v].usage);
-    return run_verb(&c, &verbs[v]);
+    const tr_cli_verb *verb = tr_cli_verb_of(cli, verbs);
+    return verb ? tr_cli_verb_run(verb, &c.where, &c.place, &c) : TR_EXIT_USAGE;
 }
 
 const tr_cli_command tr_cli_events_command = {

@@ -25,12 +25,13 @@ typedef struct tr_cli_events {
     tr_eventstore *store; /* of the verbs that work on one */
 } tr_cli_events;
 
-int tr_cli_events_push(tr_cli_events *c, tr_error *err);
-int tr_cli_events_group(tr_cli_events *c, tr_error *err);
-int tr_cli_events_get(tr_cli_events *c, tr_error *err);
-int tr_cli_events_list(tr_cli_events *c, tr_error *err);
-int tr_cli_events_aggregate(tr_cli_events *c, tr_error *err);
-int tr_cli_events_init(tr_cli_events *c, tr_error *err);
+/* The verbs; ctx: the tr_cli_events. */
+int tr_cli_events_push(void *ctx, tr_error *err);
+int tr_cli_events_group(void *ctx, tr_error *err);
+int tr_cli_events_get(void *ctx, tr_error *err);
+int tr_cli_events_list(void *ctx, tr_error *err);
+int tr_cli_events_aggregate(void *ctx, tr_error *err);
+int tr_cli_events_init(void *ctx, tr_error *err);
 
 /** Opens a store of the chosen table and layout. */
 int tr_cli_open_store(tr_cli_events *c, const char *id, const char *table, tr_eventstore **ret_store,

@@ -246,8 +246,9 @@ static int fold_by_command(const tr_cli_events *c, tr_error *err)
     return end_child(&p, e);
 }
 
-int tr_cli_events_aggregate(tr_cli_events *c, tr_error *err)
+int tr_cli_events_aggregate(void *ctx, tr_error *err)
 {
+    tr_cli_events *c = ctx;
     tr_snapshots *snapshots = NULL;
     if (c->exec && (c->rules || c->with || c->snapshots))
         return tr_fail(err, TR_EINVAL,

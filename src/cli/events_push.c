@@ -417,8 +417,9 @@ static int push_at_once(tr_cli_events *c, tr_event_expect expect, bool grouped, 
     return e;
 }
 
-int tr_cli_events_push(tr_cli_events *c, tr_error *err)
+int tr_cli_events_push(void *ctx, tr_error *err)
 {
+    tr_cli_events *c = ctx;
     tr_event_expect expect = TR_EXPECT_ANY;
     int e = expectation(c, &expect, err);
     if (e)
@@ -426,8 +427,9 @@ int tr_cli_events_push(tr_cli_events *c, tr_error *err)
     return c->atomic ? push_at_once(c, expect, false, err) : push_lines(c, expect, err);
 }
 
-int tr_cli_events_group(tr_cli_events *c, tr_error *err)
+int tr_cli_events_group(void *ctx, tr_error *err)
 {
+    tr_cli_events *c = ctx;
     tr_event_expect expect = TR_EXPECT_ANY;
     int e = expectation(c, &expect, err);
     return e ? e : push_at_once(c, expect, true, err);

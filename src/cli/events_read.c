@@ -16,8 +16,9 @@ static int print_event(void *ctx, const tr_event *event)
     return tr_cli_print_event(event, ((printing *)ctx)->err);
 }
 
-int tr_cli_events_get(tr_cli_events *c, tr_error *err)
+int tr_cli_events_get(void *ctx, tr_error *err)
 {
+    tr_cli_events *c = ctx;
     printing p = {err};
     tr_events_range range = {.min_version = c->min,
                              .max_version = c->max,
@@ -55,8 +56,9 @@ static int print_page(const tr_listing *page, bool token, tr_error *err)
     return e;
 }
 
-int tr_cli_events_list(tr_cli_events *c, tr_error *err)
+int tr_cli_events_list(void *ctx, tr_error *err)
 {
+    tr_cli_events *c = ctx;
     tr_list_options o = {.limit = c->limit,
                          .after = tr_view_str(c->after),
                          .before = tr_view_str(c->before),

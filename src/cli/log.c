@@ -34,8 +34,9 @@ typedef struct log_command {
     int64_t told_ms;
 } log_command;
 
-static int init(log_command *c, tr_error *err)
+static int init(void *ctx, tr_error *err)
 {
+    log_command *c = ctx;
     int e = tr_log_create_table(c->place.client, c->table, err);
     if (!e)
         tr_cli_message(TR_LOG_INFO, "table %s is ready", c->table ? c->table : TR_LOG_TABLE);
@@ -73,8 +74,9 @@ static int read_payload(tr_arena *arena, tr_buf *packed, tr_error *err)
     return 0;
 }
 
-static int append(log_command *c, tr_error *err)
+static int append(void *ctx, tr_error *err)
 {
+    log_command *c = ctx;
     tr_arena arena;
     tr_buf packed;
     tr_arena_init(&arena, 4 * PAYLOAD_MAX);
@@ -113,8 +115,9 @@ static int print_event(void *ctx, const tr_log_event *event)
     return e;
 }
 
-static int read_log(log_command *c, tr_error *err)
+static int read_log(void *ctx, tr_error *err)
 {
+    log_command *c = ctx;
     tr_log_range range = {.table = c->table,
                           .log = tr_view_str(c->cli->argv[1]),
                           .id = tr_view_str(c->cli->argv[2]),
@@ -134,8 +137,9 @@ static void on_fake_progress(void *ctx, uint64_t events, uint64_t total)
     (void)fprintf(stderr, "\r\033[K%" PRIu64 " of %" PRIu64 " events", events, total);
 }
 
-static int fake(log_command *c, tr_error *err)
+static int fake(void *ctx, tr_error *err)
 {
+    log_command *c = ctx;
     tr_log_fake f = {.table = c->table,
                      .users = c->users,
                      .seed = c->seed,
@@ -155,15 +159,12 @@ static int fake(log_command *c, tr_error *err)
     return e;
 }
 
-static const struct {
-    const char *name;
-    int arguments; /* the name included */
-    const char *usage;
-    int (*run)(log_command *c, tr_error *err);
-} verbs[] = {{"init", 1, "log init", init},
-             {"append", 3, "log append LOG ID --type TYPE, with the payload on the standard input", append},
-             {"read", 3, "log read LOG ID", read_log},
-             {"fake", 1, "log fake --users N", fake}};
+static const tr_cli_verb verbs[] = {
+    {"init", 1, 1, "log init", init},
+    {"append", 3, 3, "log append LOG ID --type TYPE, with the payload on the standard input", append},
+    {"read", 3, 3, "log read LOG ID", read_log},
+    {"fake", 1, 1, "log fake --users N", fake},
+    {NULL, 0, 0, NULL, NULL}};
 
 static int parse(tr_cli *cli, log_command *c)
 {
@@ -206,23 +207,12 @@ static int run(tr_cli *cli)
     int usage = parse(cli, &c);
     if (usage)
         return usage < 0 ? TR_EXIT_OK : usage;
-    size_t v = 0;
-    while (v < TR_COUNT(verbs) && (cli->argc < 1 || strcmp(cli->argv[0], verbs[v].name) != 0))
-        v++;
-    if (v == TR_COUNT(verbs))
-        return tr_cli_usage(cli, "init, append, read or fake is needed");
-    if (cli->argc != verbs[v].arguments)
-        return tr_cli_usage(cli, "usage: tailrace %s", verbs[v].usage);
-    if (verbs[v].run == append && !c.type)
+    const tr_cli_verb *verb = tr_cli_verb_of(cli, verbs);
+    if (!verb)
+        return TR_EXIT_USAGE;
+    if (verb->run == append && !c.type)
         return tr_cli_usage(cli, "append needs --type TYPE");
-    tr_error err = {0};
-    int e = tr_cli_catch_signals(&err);
-    if (!e)
-        e = tr_cli_connect(&c.where, &c.place, &err);
-    if (!e)
-        e = verbs[v].run(&c, &err);
-    tr_cli_disconnect(&c.place);
-    return e ? tr_cli_fail(&err) : TR_EXIT_OK;
+    return tr_cli_verb_run(verb, &c.where, &c.place, &c);
 }
 
 const tr_cli_command tr_cli_log = {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/where.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -191,4 +192,18 @@ void tr_cli_on_stop(void (*fn)(void *ctx), void *ctx)
 bool tr_cli_stopped(void)
 {
     return atomic_load(&stopped);
+}
+
+int tr_cli_verb_run(const tr_cli_verb *verb, const tr_cli_where *where, tr_cli_place *place, void *ctx)
+{
+    tr_error err = {0};
+    int e = tr_cli_catch_signals(&err);
+    if (!e)
+        e = tr_cli_connect(where, place, &err);
+    if (!e)
+        e = verb->run(ctx, &err);
+    if (fflush(stdout) && !e)
+        e = tr_fail(&err, TR_EIO, "writing to the standard output: %s", strerror(errno));
+    tr_cli_disconnect(place);
+    return e ? tr_cli_fail(&err) : TR_EXIT_OK;
 }

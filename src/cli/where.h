@@ -52,6 +52,10 @@ int tr_cli_another_client(const tr_cli_where *where, const tr_cli_place *place, 
                           tr_error *err);
 void tr_cli_disconnect(tr_cli_place *place);
 
+/** Carries out a verb there: takes signals, connects into *place, runs, tells a failure, disconnects. Returns
+ * the exit code. */
+int tr_cli_verb_run(const tr_cli_verb *verb, const tr_cli_where *where, tr_cli_place *place, void *ctx);
+
 /**
  * Takes SIGINT and SIGTERM from now on; call before any thread is started. The first one ends the process
  * with 130, unless tr_cli_on_stop has named what is to be done instead; the second ends it in any case.
