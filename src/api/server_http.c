@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/server.h"
+#include "api/sqs_query.h"
 
 #include <stdio.h>
 
 /* Requests over HTTP: operations, health, event streams. */
 
 #define AMZ_JSON   "application/x-amz-json-1.0"
-#define AMZ_JSON11 "application/x-amz-json-1.1" /* EventBridge */
+#define AMZ_JSON11 "application/x-amz-json-1.1"        /* EventBridge */
+#define FORM       "application/x-www-form-urlencoded" /* SQS' query protocol */
 
 static const char not_found[] = "<UnknownOperationException/>\n"; /* as the service answers */
 
@@ -15,6 +17,8 @@ typedef struct http_call {
     tr_pending pending;
     tr_http_request *http;
     const char *content_type;
+    tr_view action; /* of the query protocol; else empty */
+    tr_buf json;    /* its answer, before it becomes XML */
 } http_call;
 
 #define REQUEST_ID_LEN 52
@@ -62,15 +66,35 @@ static void respond_text(tr_server *s, tr_http_request *http, int status, const 
     tr_http_respond(http, status, type, &header, 1, TR_HTTP_CRC32);
 }
 
+/* The answer as XML. */
+static void answer_query(tr_server *s, http_call *call)
+{
+    char id[REQUEST_ID_LEN];
+    tr_http_request *http = call->http;
+    request_id(s, id);
+    tr_view request = tr_view_of(id, sizeof id);
+    const tr_header header = {TR_VIEW("x-amzn-RequestId"), request};
+    int status = call->pending.reply.status;
+    if (tr__query_encode(call->action, status, tr_buf_view(&call->json), request, &http->arena, &http->out)) {
+        tr_buf_reset(&http->out);
+        status = 500;
+    }
+    tr_buf_done(&call->json);
+    tr_http_respond(http, status, "text/xml", &header, 1, 0);
+}
+
 static void answer(tr_pending *p, int code)
 {
     http_call *call = (http_call *)p;
     if (code) {
-        tr_api_error_body(&call->http->out, "com.amazonaws.dynamodb.v20120810#InternalServerError",
+        tr_api_error_body(p->body, "com.amazonaws.dynamodb.v20120810#InternalServerError",
                           "the store could not be written");
         p->reply.status = 500;
     }
-    respond(p->server, call->http, call->content_type, &p->reply);
+    if (call->action.len)
+        answer_query(p->server, call);
+    else
+        respond(p->server, call->http, call->content_type, &p->reply);
 }
 
 /* The peer left while the request waited for news. */
@@ -80,6 +104,7 @@ static void on_gone(tr_http_request *http)
     if (!call->pending.parked)
         return; /* its answer is on its way, and will find nobody */
     tr__server_drop(call->pending.server, &call->pending);
+    tr_buf_done(&call->json);
     tr_http_respond_bytes(http, 503, NULL, (tr_view){NULL, 0});
 }
 
@@ -129,12 +154,49 @@ static int64_t wait_of(const tr_http_request *http)
     return text.ptr && tr_view_to_u64(text, TR_API_WAIT_MAX_MS, &ms) == 0 ? (int64_t)ms : 0;
 }
 
+static void not_there(tr_server *s, tr_http_request *http)
+{
+    respond_text(s, http, 404, NULL, tr_view_of(not_found, sizeof not_found - 1));
+}
+
+/* A form is a request to SQS in the query protocol. */
+static void carry_out_query(tr_server *s, tr_http_request *http)
+{
+    http_call *call = tr_arena_calloc(&http->arena, 1, sizeof *call);
+    tr_buf body;
+    tr_buf_init(&body, TR_API_BODY_MAX);
+    int e = call ? tr__query_decode(http->body, http->path, &http->arena, &call->action, &body) : TR_ENOMEM;
+    tr_view copy = e ? (tr_view){NULL, 0} : tr_arena_copy(&http->arena, tr_buf_view(&body));
+    tr_buf_done(&body);
+    if (e == 0 && !copy.ptr)
+        e = TR_ENOMEM;
+    if (e == TR_ENOTFOUND || e == TR_EPARSE) {
+        not_there(s, http);
+        return;
+    }
+    if (e) {
+        tr_http_respond_bytes(http, e == TR_ELIMIT ? 413 : 503, NULL, (tr_view){NULL, 0});
+        return;
+    }
+    tr_pending *p = &call->pending;
+    call->http = http;
+    tr_buf_init(&call->json, TR_API_REPLY_MAX);
+    p->server = s;
+    p->answer = answer;
+    p->body = &call->json;
+    p->request = (tr_api_request){
+        .service = TR_SQS, .operation = call->action, .body = copy, .host = tr_http_header(http, "host")};
+    http->user = call;
+    http->on_gone = on_gone;
+    tr__server_carry_out(s, p);
+}
+
 static void carry_out(tr_server *s, tr_http_request *http)
 {
     tr_view type = media_type(tr_http_header(http, "content-type"));
     bool amz = tr_view_is(type, AMZ_JSON), amz11 = tr_view_is(type, AMZ_JSON11);
     if (!amz && !amz11 && !tr_view_is(type, "application/json") && (type.len || http->body.len)) {
-        respond_text(s, http, 404, NULL, tr_view_of(not_found, sizeof not_found - 1));
+        not_there(s, http);
         return;
     }
     const char *content_type = amz ? AMZ_JSON : amz11 ? AMZ_JSON11 : "application/json";
@@ -316,12 +378,15 @@ void tr__server_handle(void *ctx, tr_http_request *http)
     bool post = tr_view_is(http->method, "POST");
     /* clients of SQS send to the queue's URL */
     bool queue = post && tr_view_starts(tr_http_header(http, "x-amz-target"), TR_VIEW("AmazonSQS."));
-    if (queue || (post && tr_view_is(http->path, "/")))
+    if (post && !tr_http_header(http, "x-amz-target").ptr &&
+        tr_view_is(media_type(tr_http_header(http, "content-type")), FORM))
+        carry_out_query(s, http);
+    else if (queue || (post && tr_view_is(http->path, "/")))
         carry_out(s, http);
     else if (get && tr_view_is(http->path, "/"))
         health(s, http);
     else if (tr_view_is(http->method, "GET") && is_events_path(http->path))
         stream_events(s, http);
     else
-        respond_text(s, http, 404, NULL, tr_view_of(not_found, sizeof not_found - 1));
+        not_there(s, http);
 }
