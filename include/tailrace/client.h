@@ -116,6 +116,9 @@ typedef struct tr_client_options {
     tr_logger logger;
 } tr_client_options;
 
+/** Whether the text is an endpoint as tr_client_options.endpoint takes it: 0, or TR_EINVAL with what is one.
+ */
+int tr_client_check_endpoint(const char *text, tr_error *err);
 /** Opens a client; nothing is sent yet, but credentials and region are looked for. TR_EAUTH, TR_EINVAL,
  * TR_ENOMEM. */
 int tr_client_new(const tr_client_options *options, tr_client **ret_client, tr_error *err);

@@ -119,7 +119,7 @@ static int position_after(tr_server *s, tr_feed *feed, tr_view table, tr_view la
         return 0; /* the caller tells that there is no stream */
     *ret_stream = newest;
     feed->position = horizon(s, newest);
-    feed->gap = !stream; /* what came in between is not known any more */
+    feed->gap = true; /* another stream: what came between the two is in neither */
     return 0;
 }
 
@@ -213,11 +213,17 @@ static bool take(void *ctx, const tr_stream_change *change)
     return r->emitted < r->feed->room;
 }
 
-static void emit_gap(reading *r)
+/* Changes may be missing here, as tr_gap_reason has it. */
+static void emit_gap(reading *r, bool stream_gone)
 {
     r->feed->gap = false;
     r->feed->emit(r->feed, (tr_view){NULL, 0}, TR_VIEW("gap"),
-                  TR_VIEW("{\"message\":\"changes before the next one were trimmed from the stream\"}"));
+                  stream_gone
+                      ? TR_VIEW("{\"event\":\"gap\",\"reason\":\"stream-gone\",\"message\":\"the stream "
+                                "that was followed is gone or at its end: changes before the table's next "
+                                "one may be missing\"}")
+                      : TR_VIEW("{\"event\":\"gap\",\"reason\":\"trimmed\",\"message\":\"changes before "
+                                "the next one were trimmed from the stream\"}"));
     r->emitted++;
 }
 
@@ -234,10 +240,10 @@ static int read_round(reading *r, tr_stream *stream)
     tr_error err;
     uint64_t next;
     if (r->feed->gap)
-        emit_gap(r);
+        emit_gap(r, true);
     int e = tr_engine_read_stream(engine, stream, r->feed->position, take, r, &next, &err);
     if (e == TR_ETRIMMED) {
-        emit_gap(r);
+        emit_gap(r, false);
         r->feed->position = horizon(r->feed->server, stream);
         e = tr_engine_read_stream(engine, stream, r->feed->position, take, r, &next, &err);
     }

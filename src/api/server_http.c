@@ -147,11 +147,25 @@ static tr_view media_type(tr_view content_type)
     return content_type;
 }
 
-static int64_t wait_of(const tr_http_request *http)
+static void refuse_wait(tr_server *s, tr_http_request *http, const char *content_type)
 {
-    uint64_t ms;
+    tr_api_reply reply = {.status = 400};
+    char message[96];
+    (void)snprintf(message, sizeof message,
+                   "x-tailrace-wait-ms must be a whole number of milliseconds from 0 to %d",
+                   TR_API_WAIT_MAX_MS);
+    tr_api_error_body(&http->out, "com.amazon.coral.validate#ValidationException", message);
+    respond(s, http, content_type, &reply);
+}
+
+/* False: the header holds something else than 0 to TR_API_WAIT_MAX_MS. */
+static bool take_wait(const tr_http_request *http, int64_t *ret_ms)
+{
+    uint64_t ms = 0;
     tr_view text = tr_http_header(http, "x-tailrace-wait-ms");
-    return text.ptr && tr_view_to_u64(text, TR_API_WAIT_MAX_MS, &ms) == 0 ? (int64_t)ms : 0;
+    bool ok = !text.ptr || tr_view_to_u64(text, TR_API_WAIT_MAX_MS, &ms) == 0;
+    *ret_ms = (int64_t)ms;
+    return ok;
 }
 
 static void not_there(tr_server *s, tr_http_request *http)
@@ -212,7 +226,10 @@ static void carry_out(tr_server *s, tr_http_request *http)
     p->answer = answer;
     p->body = &http->out;
     p->request.body = http->body;
-    p->request.wait_ms = wait_of(http);
+    if (!take_wait(http, &p->request.wait_ms)) {
+        refuse_wait(s, http, content_type);
+        return;
+    }
     p->request.host = tr_http_header(http, "host");
     p->request.snapshot = tr_http_header(http, "x-tailrace-snapshot");
     if (!split_target(tr_http_header(http, "x-amz-target"), &p->request.service, &p->request.operation) &&

@@ -4,6 +4,7 @@
 #include <tailrace/json.h>
 
 #include <assert.h>
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #define MESSAGE_MAX 8192 /* bytes of a message; an error's text has at most TR_ERROR_MESSAGE_MAX */
 
 static bool log_json;
+static bool reader_gone; /* of stdout */
 
 enum { OPTION_HELP = 0x10000, OPTION_VERSION, OPTION_LOG };
 
@@ -89,6 +91,8 @@ int tr_cli_exit_code(int code)
 
 int tr_cli_fail(const tr_error *err)
 {
+    if (reader_gone)
+        return TR_EXIT_OK;
     const char *message = err->message[0] ? err->message : tr_strerror(err->code);
     if (err->type[0])
         tr_cli_message(TR_LOG_ERROR, "%s: %s", err->type, message);
@@ -109,6 +113,21 @@ int tr_cli_usage(const tr_cli *cli, const char *format, ...)
     else
         tr_cli_message(TR_LOG_ERROR, "%s (see tailrace --help)", message);
     return TR_EXIT_USAGE;
+}
+
+void tr_cli_refuse(tr_cli *cli, const char *message)
+{
+    cli->exit_code = tr_cli_usage(cli, "%s", message);
+    cli->refused = true;
+}
+
+int tr_cli_print(tr_view text, tr_error *err)
+{
+    if (text.len == 0 || (fwrite(text.ptr, 1, text.len, stdout) == text.len && fflush(stdout) == 0))
+        return 0;
+    reader_gone = errno == EPIPE;
+    return tr_fail(err, reader_gone ? TR_ECLOSED : TR_EIO, "writing to the standard output: %s",
+                   strerror(errno));
 }
 
 /* ----------------------------------------------------------------------------------------------- help */
@@ -229,6 +248,8 @@ int tr_cli_next(tr_cli *cli)
         cli->started = true;
     }
     for (;;) {
+        if (cli->refused)
+            return -1;
         int o = getopt_long(cli->argc, cli->argv, shorts, longs, NULL);
         if (o == -1) {
             cli->argv += optind;
@@ -254,6 +275,38 @@ int tr_cli_duration(const tr_cli *cli, const char *option, int64_t *ret_ms)
         return tr_cli_usage(cli, "--%s takes a duration such as 500ms, 90s, 15m, 4h or 7d, not '%s'", option,
                             cli->value);
     return 0;
+}
+
+int tr_cli_duration_within(const tr_cli *cli, const char *option, const char *min, const char *max,
+                           int64_t *ret_ms)
+{
+    int64_t ms, min_ms = 0, max_ms = 0;
+    (void)tr_duration_parse(tr_view_str(min), &min_ms);
+    (void)tr_duration_parse(tr_view_str(max), &max_ms);
+    if (tr_duration_parse(tr_view_str(cli->value), &ms) || ms < min_ms || ms > max_ms)
+        return tr_cli_usage(cli, "--%s takes a duration from %s to %s, such as 90s, 15m or 4h, not '%s'",
+                            option, min, max, cli->value);
+    *ret_ms = ms;
+    return 0;
+}
+
+bool tr_cli_region_valid(const char *text)
+{
+    size_t len = strlen(text);
+    return len >= 1 && len <= 63 &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == len;
+}
+
+/* API Reference, TableName: 3 to 255 of a-z A-Z 0-9 _ - . (or an ARN, 1,024 in all). */
+int tr_cli_table_name(const tr_cli *cli, const char *name)
+{
+    size_t len = strlen(name);
+    bool arn = strncmp(name, "arn:", 4) == 0;
+    size_t good = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.");
+    if (arn ? len <= 1024 : len >= 3 && len <= 255 && good == len)
+        return 0;
+    return tr_cli_usage(cli, "'%.300s' cannot be a table's name: 3 to 255 letters, digits, '_', '-' and '.'",
+                        name);
 }
 
 int tr_cli_number(const tr_cli *cli, const char *option, uint64_t min, uint64_t max, uint64_t *ret_number)
@@ -340,7 +393,7 @@ int tr_cli_main(int argc, char **argv)
         if (strcmp(tr_cli_commands[i]->name, name) == 0) {
             cli = (tr_cli){.command = tr_cli_commands[i], .argv = argv + 1, .argc = argc - 1};
             int code = cli.command->run(&cli);
-            if (fflush(stdout) != 0 && code == TR_EXIT_OK)
+            if (fflush(stdout) != 0 && code == TR_EXIT_OK && errno != EPIPE && !reader_gone)
                 code = TR_EXIT_FAILURE;
             return code;
         }

@@ -66,7 +66,7 @@ typedef struct tr_cli {
     const char *value; /**< of the option that tr_cli_next returned; NULL if it takes none */
     int exit_code;     /**< once tr_cli_next returned < 0 */
     /* private */
-    bool started;
+    bool started, refused;
 } tr_cli;
 
 #define TR_CLI_OPTIONS_MAX 64
@@ -78,16 +78,30 @@ typedef struct tr_cli {
 int tr_cli_next(tr_cli *cli);
 /** Tells what was wrong with the arguments and where to read on. Returns TR_EXIT_USAGE. */
 int tr_cli_usage(const tr_cli *cli, const char *format, ...) TR_PRINTF(2, 3);
+/** As tr_cli_usage, for what takes options on a command's behalf: the command's next tr_cli_next ends it. */
+void tr_cli_refuse(tr_cli *cli, const char *message);
 /** Tells why the command failed. Returns the exit code that fits. */
 int tr_cli_fail(const tr_error *err);
+/**
+ * Writes to stdout and flushes. TR_EIO; TR_ECLOSED if nobody reads it any more (`… | head`): the command then
+ * ends as usual, and tr_cli_fail says nothing and returns 0.
+ */
+int tr_cli_print(tr_view text, tr_error *err);
 /** The help text of a command. */
 void tr_cli_help(const tr_cli_command *command, tr_buf *out);
 
 /* Option values. On a mistake they tell it and return TR_EXIT_USAGE, else 0. */
 int tr_cli_duration(const tr_cli *cli, const char *option, int64_t *ret_ms);
+/** The same within [min, max], which are durations as text: "100ms", "7d". */
+int tr_cli_duration_within(const tr_cli *cli, const char *option, const char *min, const char *max,
+                           int64_t *ret_ms);
 int tr_cli_number(const tr_cli *cli, const char *option, uint64_t min, uint64_t max, uint64_t *ret_number);
 /** "64MiB", "512KiB", "1GiB" or bytes. */
 int tr_cli_size(const tr_cli *cli, const char *option, uint64_t *ret_bytes);
+/** Whether the text can be a region's name: 1 to 63 letters, digits and '-'. */
+bool tr_cli_region_valid(const char *text);
+/** Checks an argument that names a DynamoDB table: a name, or an ARN as the service takes it. */
+int tr_cli_table_name(const tr_cli *cli, const char *name);
 
 /** A verb of a command: `tailrace log append LOG ID`. Tables of them end with a NULL name. */
 typedef struct tr_cli_verb {

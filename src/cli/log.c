@@ -175,6 +175,7 @@ static int parse(tr_cli *cli, log_command *c)
         switch (option) {
         case OPT_TABLE:
             c->table = cli->value;
+            e = tr_cli_table_name(cli, c->table);
             break;
         case OPT_TYPE:
             c->type = cli->value;

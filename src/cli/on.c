@@ -203,7 +203,7 @@ static int parse(tr_cli *cli, on *o)
     if (o->from && tr_cli_parse_from(o->from, &ignored, &err))
         return tr_cli_usage(cli, "%s", err.message);
     o->table = cli->argv[0];
-    return 0;
+    return tr_cli_table_name(cli, o->table);
 }
 
 static int open_mapping(on *o, tr_error *err)

@@ -22,6 +22,13 @@ static const tr_cli_option options[] = {
     TR_CLI_WHERE_OPTIONS,
     {NULL, 0, NULL, NULL}};
 
+static const struct kind {
+    const char *prefix;
+    int (*open)(const char *where, tr_sink **ret_sink, tr_error *err);
+    bool needs_rest, one_table, unreadable;
+} kinds[] = {{"sqlite:", tr_sink_sqlite, .needs_rest = true},
+             {"jsonl:", tr_sink_jsonl, .needs_rest = true, .one_table = true, .unreadable = true}};
+
 typedef struct replicate replicate;
 
 /* One table: a replica, run by a thread of its own with a client of its own. */
@@ -44,6 +51,7 @@ struct replicate {
     tr_cli_where where;
     tr_cli_place place;
     const char *to;
+    size_t kind; /* of `to`, in kinds */
     bool once, verify, bar;
     uint64_t segments, rate;
     job jobs[TABLES_MAX];
@@ -119,7 +127,7 @@ static void on_progress(void *ctx, const tr_replica_progress *p)
 
 static void tell_difference(void *ctx, tr_difference kind, tr_item in_table, tr_item in_replica)
 {
-    static const char *const kinds[] = {"only-in-table", "only-in-replica", "differs"};
+    static const char *const names[] = {"only-in-table", "only-in-replica", "differs"};
     job *j = ctx;
     tr_buf out;
     tr_json_writer w;
@@ -127,7 +135,7 @@ static void tell_difference(void *ctx, tr_difference kind, tr_item in_table, tr_
     tr_json_write_init(&w, &out);
     tr_json_begin_object(&w);
     tr_json_member_cstring(&w, "table_name", j->table);
-    tr_json_member_cstring(&w, "difference", kinds[kind]);
+    tr_json_member_cstring(&w, "difference", names[kind]);
     const struct {
         const char *name;
         tr_item item;
@@ -177,12 +185,7 @@ static void *run_job(void *ctx)
 
 static int open_sink(const replicate *all, tr_sink **ret_sink, tr_error *err)
 {
-    tr_view to = tr_view_str(all->to);
-    if (tr_view_starts(to, TR_VIEW("sqlite:")) && to.len > 7)
-        return tr_sink_sqlite(all->to + 7, ret_sink, err);
-    if (tr_view_starts(to, TR_VIEW("jsonl:")) && to.len > 6)
-        return tr_sink_jsonl(all->to + 6, ret_sink, err);
-    return tr_fail(err, TR_EINVAL, "--to '%s': sqlite:FILE or jsonl:FILE is needed", all->to);
+    return kinds[all->kind].open(all->to + strlen(kinds[all->kind].prefix), ret_sink, err);
 }
 
 static int open_job(replicate *all, job *j, const char *table, tr_error *err)
@@ -237,6 +240,36 @@ static int run_jobs(replicate *all)
     return exit_code == TR_EXIT_OK && tr_cli_stopped() ? TR_EXIT_INTERRUPTED : exit_code;
 }
 
+/* What kind of sink --to names: an index into `kinds`, or TR_COUNT(kinds). */
+static size_t kind_of(const char *to)
+{
+    size_t i = 0;
+    while (i < TR_COUNT(kinds) && (strncmp(to, kinds[i].prefix, strlen(kinds[i].prefix)) != 0 ||
+                                   (kinds[i].needs_rest && !to[strlen(kinds[i].prefix)])))
+        i++;
+    return i;
+}
+
+static int check(const tr_cli *cli, replicate *all)
+{
+    all->kind = kind_of(all->to);
+    if (all->kind == TR_COUNT(kinds))
+        return tr_cli_usage(cli, "--to takes sqlite:FILE or jsonl:FILE, not '%s'", all->to);
+    if (kinds[all->kind].one_table && cli->argc > 1)
+        return tr_cli_usage(cli, "jsonl takes one table: run one command per table");
+    if (kinds[all->kind].unreadable && all->verify)
+        return tr_cli_usage(cli, "--verify needs a replica that can be read back, jsonl cannot");
+    for (int i = 0; i < cli->argc; i++) {
+        int e = tr_cli_table_name(cli, cli->argv[i]);
+        if (e)
+            return e;
+        for (int k = 0; k < i; k++)
+            if (strcmp(cli->argv[i], cli->argv[k]) == 0)
+                return tr_cli_usage(cli, "table %s is named twice", cli->argv[i]);
+    }
+    return 0;
+}
+
 static int parse(tr_cli *cli, replicate *all)
 {
     int option, e = 0;
@@ -268,9 +301,7 @@ static int parse(tr_cli *cli, replicate *all)
         return tr_cli_usage(cli, "--to is needed: where the replica is kept");
     if (all->verify && !all->once)
         return tr_cli_usage(cli, "--verify goes with --once");
-    if (cli->argc > 1 && strncmp(all->to, "jsonl:", 6) == 0)
-        return tr_cli_usage(cli, "jsonl takes one table: run one command per table");
-    return 0;
+    return check(cli, all);
 }
 
 static int run(tr_cli *cli)

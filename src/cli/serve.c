@@ -87,11 +87,20 @@ static int add_function(const tr_cli *cli, settings *s)
     return 0;
 }
 
+/* Below 4 MiB the store would write files all the time. */
+static int take_cache(const tr_cli *cli, uint64_t *ret_bytes)
+{
+    int e = tr_cli_size(cli, "cache", ret_bytes);
+    if (!e && (*ret_bytes < UINT64_C(4) << 20 || *ret_bytes > UINT64_C(1) << 40))
+        e = tr_cli_usage(cli, "--cache takes a size from 4MiB to 1024GiB, not '%s'", cli->value);
+    return e;
+}
+
 static int take_number(const tr_cli *cli, settings *s, int option)
 {
     uint64_t number;
-    int e = option == OPT_CACHE ? tr_cli_size(cli, "cache", &number)
-                                : tr_cli_number(cli, "stream-shards", 1, 256, &number);
+    int e =
+        option == OPT_CACHE ? take_cache(cli, &number) : tr_cli_number(cli, "stream-shards", 1, 256, &number);
     if (e)
         return e;
     if (option == OPT_CACHE)
@@ -117,20 +126,23 @@ static int take_option(const tr_cli *cli, settings *s, int option)
         return add_text(cli, s->cors, &o->cors_count, CORS_MAX, "cors");
     case OPT_REGION:
         o->region = cli->value;
-        return 0;
+        return tr_cli_region_valid(cli->value)
+                   ? 0
+                   : tr_cli_usage(cli, "--region takes a region's name, such as eu-west-1, not '%s'",
+                                  cli->value);
     case OPT_FUNCTION:
         return add_function(cli, s);
     case OPT_RETRY_DELAY:
         o->bus_retry_fixed = true;
-        return tr_cli_duration(cli, "retry-delay", &o->bus_retry_base_ms);
+        return tr_cli_duration_within(cli, "retry-delay", "1ms", "1d", &o->bus_retry_base_ms);
     case OPT_SHARD_LIFETIME:
-        return tr_cli_duration(cli, "shard-lifetime", &o->shard_lifetime_ms);
+        return tr_cli_duration_within(cli, "shard-lifetime", "100ms", "365d", &o->shard_lifetime_ms);
     case OPT_ITERATOR_LIFETIME:
-        return tr_cli_duration(cli, "iterator-lifetime", &o->iterator_lifetime_ms);
+        return tr_cli_duration_within(cli, "iterator-lifetime", "100ms", "365d", &o->iterator_lifetime_ms);
     case OPT_RETENTION:
-        return tr_cli_duration(cli, "stream-retention", &o->stream_retention_ms);
+        return tr_cli_duration_within(cli, "stream-retention", "100ms", "3650d", &o->stream_retention_ms);
     case OPT_EXPIRY:
-        return tr_cli_duration(cli, "expiry-interval", &o->expiry_interval_ms);
+        return tr_cli_duration_within(cli, "expiry-interval", "10ms", "365d", &o->expiry_interval_ms);
     default:
         return take_number(cli, s, option);
     }
@@ -142,8 +154,6 @@ static int check(const tr_cli *cli, settings *s)
         return tr_cli_usage(cli, "serve takes no arguments, but '%s' was given", cli->argv[0]);
     if (s->memory && s->server.data_dir)
         return tr_cli_usage(cli, "--data and --memory exclude each other");
-    if (!s->memory && !s->server.data_dir)
-        tr_cli_message(TR_LOG_INFO, "everything is kept in memory and gone at the end; --data DIR keeps it");
     if (!s->server.listen_count)
         s->listen[s->server.listen_count++] = "127.0.0.1:8000";
     s->server.listen = s->listen;
@@ -186,6 +196,8 @@ static int run(tr_cli *cli)
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread starts: only sigwait gets them */
     if (tr_server_new(&s.server, &server, &err))
         return err.code == TR_EINVAL ? tr_cli_usage(cli, "%s", err.message) : tr_cli_fail(&err);
+    if (!s.memory && !s.server.data_dir)
+        tr_cli_message(TR_LOG_INFO, "everything is kept in memory and gone at the end; --data DIR keeps it");
     for (size_t i = 0; tr_server_address(server, i); i++)
         tr_cli_message(TR_LOG_INFO, "listening on %s", tr_server_address(server, i));
     int code = wait_for_end(&signals);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/follow.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -28,6 +27,7 @@ typedef struct tail {
     bool once, color;
     tr_cli_where where;
     tr_cli_place place;
+    tr_stream_start start; /* what `from` says */
     tr_stream *stream;
     tr_buf out;
     char arn[TR_STREAM_ARN_MAX + 1]; /* of the table's newest stream at the start */
@@ -110,10 +110,9 @@ static int write_out(tail *t, tr_error *err)
     int e = tr_buf_status(&t->out);
     if (e)
         return tr_fail(err, e, "a record is too large to print: %s", tr_strerror(e));
-    if (t->out.len && (fwrite(t->out.ptr, 1, t->out.len, stdout) != t->out.len || fflush(stdout)))
-        return tr_fail(err, TR_EIO, "writing to the standard output: %s", strerror(errno));
+    e = tr_cli_print(tr_buf_view(&t->out), err);
     tr_buf_reset(&t->out);
-    return 0;
+    return e;
 }
 
 /* ---------------------------------------------------------------------------------------------- loop */
@@ -138,12 +137,25 @@ static bool is_at_end(tail *t, int64_t began)
            strcmp(stats.stream_arn, t->arn) == 0;
 }
 
+/* Read to its end, and every record is older than --from's number: it cannot be one of this stream's yet. */
+static int check_start(tail *t, tr_error *err)
+{
+    tr_stream_stats stats;
+    tr_stream_get_stats(t->stream, &stats);
+    if (t->start.at != TR_START_AT || stats.delivered || stats.gaps || !stats.skipped)
+        return 0;
+    return tr_fail(err, TR_EINVAL,
+                   "--from %s is beyond the newest record of %s: nothing bears that number yet", t->from,
+                   t->table);
+}
+
 static int follow(tail *t, tr_error *err)
 {
     tr_stream_batch batch = {0};
     int64_t began = tr_clock_mono_ms(), progressed = began;
     int e = 0, got;
-    bool done = false;
+    bool done = false,
+         at_end = t->start.at != TR_START_AT; /* looked at for --once, and for a number's sake */
     while (!e && !done && (got = tr_stream_next_batch(t->stream, 1000, 200, 0, &batch)) != TR_ECLOSED) {
         if (got && got != TR_ETIMEOUT) {
             e = tr_fail(err, got, "reading the stream: %s", tr_strerror(got));
@@ -160,7 +172,11 @@ static int follow(tail *t, tr_error *err)
         }
         if (!(e = write_out(t, err)))
             tr_stream_ack_batch(t->stream, &batch);
-        done = !e && t->once && is_at_end(t, began);
+        if (!e && (t->once || !at_end) && is_at_end(t, began)) {
+            e = at_end ? 0 : check_start(t, err);
+            at_end = true;
+            done = t->once;
+        }
         if (!e && !done && t->once && tr_clock_mono_ms() - progressed > TR_CLI_ONCE_PATIENCE_MS)
             e = tr_fail(err, TR_ETIMEOUT, "%s: no progress for %d s", t->table,
                         TR_CLI_ONCE_PATIENCE_MS / 1000);
@@ -172,10 +188,8 @@ static int follow(tail *t, tr_error *err)
 
 static int open_stream(tail *t, tr_error *err)
 {
-    tr_stream_options o = {.table = t->table, .keep_raw = t->format == FORMAT_RAW};
-    int e = t->from ? tr_cli_parse_from(t->from, &o.start, err) : 0;
-    if (!e)
-        e = tr_cli_state_store(t->place.client, t->state, "tail", t->table, t->from != NULL, t->once, t->arn,
+    tr_stream_options o = {.table = t->table, .keep_raw = t->format == FORMAT_RAW, .start = t->start};
+    int e = tr_cli_state_store(t->place.client, t->state, "tail", t->table, t->from != NULL, t->once, t->arn,
                                &o.store, err);
     if (!e && (e = tr_stream_new(t->place.client, &o, &t->stream, err)))
         tr_stream_store_free(o.store);
@@ -209,10 +223,12 @@ static int run(tr_cli *cli)
     if (cli->argc != 1)
         return tr_cli_usage(cli, "one TABLE is needed");
     t.table = cli->argv[0];
-    tr_stream_start ignored;
     tr_error err = {0};
-    if (t.from && tr_cli_parse_from(t.from, &ignored, &err))
+    if (t.from && tr_cli_parse_from(t.from, &t.start, &err))
         return tr_cli_usage(cli, "%s", err.message);
+    int usage = tr_cli_table_name(cli, t.table);
+    if (usage)
+        return usage;
     tr_buf_init(&t.out, (size_t)256 << 20);
     int e = tr_cli_catch_signals(&err);
     if (!e)

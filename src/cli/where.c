@@ -13,17 +13,24 @@
  */
 #define SOCKET_WAIT_MS 3000
 
-bool tr_cli_where_take(tr_cli_where *where, int option, const tr_cli *cli)
+bool tr_cli_where_take(tr_cli_where *where, int option, tr_cli *cli)
 {
+    tr_error err;
     switch (option) {
     case TR_CLI_ENDPOINT:
         where->endpoint = cli->value;
+        if (tr_client_check_endpoint(cli->value, &err))
+            tr_cli_refuse(cli, err.message);
         return true;
     case TR_CLI_DATA:
         where->data = cli->value;
+        if (!*cli->value)
+            tr_cli_refuse(cli, "--data needs a directory's path");
         return true;
     case TR_CLI_REGION:
         where->region = cli->value;
+        if (!tr_cli_region_valid(cli->value))
+            tr_cli_refuse(cli, "--region takes a region's name, such as eu-west-1");
         return true;
     case TR_CLI_PROFILE:
         where->profile = cli->value;

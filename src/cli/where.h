@@ -36,8 +36,9 @@ typedef struct tr_cli_where {
     const char *endpoint, *data, *region, *profile;
 } tr_cli_where;
 
-/** Takes the option that tr_cli_next returned, if it is one of these. */
-bool tr_cli_where_take(tr_cli_where *where, int option, const tr_cli *cli);
+/** Takes the option that tr_cli_next returned, if it is one of these. What cannot be meant (an endpoint that
+ * is none) is told, and the next tr_cli_next ends the command. */
+bool tr_cli_where_take(tr_cli_where *where, int option, tr_cli *cli);
 
 /** A connection of a command: the client, and the server behind it where this process opened the directory.
  */

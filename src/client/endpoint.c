@@ -154,6 +154,14 @@ static int parse(tr__endpoint *e, const char *text, tr_error *err)
     return 0;
 }
 
+int tr_client_check_endpoint(const char *text, tr_error *err)
+{
+    tr__endpoint endpoint = {0};
+    int e = parse(&endpoint, text, err);
+    tr__endpoint_done(&endpoint);
+    return e;
+}
+
 /* --------------------------------------------------------------------------------------------------- region
  */
 

@@ -130,8 +130,10 @@ void tr__stream_close_shard(tr_engine *engine, tr__stream *stream, size_t at)
 {
     tr_shard *shard = &stream->pub.shards[at];
     /* Its ending sequence number, though the last record may be older. A shard that never had a turn ends
-     * where it starts. */
-    shard->end = engine->sequence < shard->start ? shard->start : engine->sequence;
+     * where it starts: that number is used up by this, so that no record of its children bears it. */
+    if (engine->sequence < shard->start)
+        engine->sequence = shard->start;
+    shard->end = engine->sequence;
     shard->closed_ms = tr_engine_now_ms(engine);
     stream->changed = true;
 }

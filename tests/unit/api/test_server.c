@@ -242,16 +242,17 @@ static void freeing_a_client_cancels_what_waits(void **state)
 typedef struct listener {
     atomic_int events, done;
     char last_id[128];
-    char first[512];
-    int limit; /* events to take */
+    char first[512], kind[16]; /* of the first event: data and type */
+    int limit;                 /* events to take */
 } listener;
 
 static bool on_event(void *ctx, tr_view id, tr_view event, tr_view data)
 {
     listener *l = ctx;
-    (void)event;
-    if (atomic_load(&l->events) == 0)
+    if (atomic_load(&l->events) == 0) {
         (void)snprintf(l->first, sizeof l->first, "%.*s", TR_FMT(data));
+        (void)snprintf(l->kind, sizeof l->kind, "%.*s", TR_FMT(event));
+    }
     (void)snprintf(l->last_id, sizeof l->last_id, "%.*s", TR_FMT(id));
     return atomic_fetch_add(&l->events, 1) + 1 != l->limit;
 }
@@ -315,6 +316,15 @@ static void events_are_pushed_in_order_and_resume(void **state)
                          0);
         await_done(&refused, TR_EINVAL);
     }
+    /* a stream that is not known: what came in between may be missing, and the client is told first */
+    listener stray = {.limit = 101};
+    assert_int_equal(tr_client_subscribe(f->client, TR_VIEW("/streams/tab/events"),
+                                         TR_VIEW("2020-01-01T00:00:00.000/100000000000000000007"), on_event,
+                                         on_done, &stray),
+                     0);
+    await_done(&stray, 1);
+    assert_string_equal(stray.kind, "gap");
+    assert_non_null(strstr(stray.first, "{\"event\":\"gap\",\"reason\":\"stream-gone\""));
     tr_client_free(f->client);
     f->client = NULL;
     assert_int_equal(atomic_load(&second.done), TR_ECANCELED);

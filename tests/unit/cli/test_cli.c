@@ -6,16 +6,18 @@
 /* What the subcommand below saw. */
 static struct {
     bool ran, loud;
-    int64_t wait_ms;
+    int64_t wait_ms, pause_ms;
     uint64_t count, bytes;
     int argc;
     char first[32];
 } seen;
 
-enum { OPT_WAIT = 'w', OPT_COUNT = 1000, OPT_SIZE, OPT_LOUD };
+enum { OPT_WAIT = 'w', OPT_COUNT = 1000, OPT_SIZE, OPT_LOUD, OPT_PAUSE, OPT_REFUSE };
 static const tr_cli_option options[] = {{"wait", OPT_WAIT, "DURATION", "how long"},
                                         {"count", OPT_COUNT, "N", "how often"},
                                         {"size", OPT_SIZE, "SIZE", "how much"},
+                                        {"pause", OPT_PAUSE, "DURATION", "1s to 1m"},
+                                        {"refuse", OPT_REFUSE, NULL, "refused by who takes it"},
                                         {"loud", OPT_LOUD, NULL, "louder"},
                                         {NULL, 0, NULL, NULL}};
 
@@ -33,12 +35,20 @@ static int run(tr_cli *cli)
         case OPT_SIZE:
             e = tr_cli_size(cli, "size", &seen.bytes);
             break;
+        case OPT_PAUSE:
+            e = tr_cli_duration_within(cli, "pause", "1s", "1m", &seen.pause_ms);
+            break;
+        case OPT_REFUSE:
+            tr_cli_refuse(cli, "never");
+            break;
         default:
             seen.loud = true;
         }
     }
     if (e || option < 0)
         return e ? e : cli->exit_code;
+    if (cli->argc && (e = tr_cli_table_name(cli, cli->argv[0])))
+        return e;
     seen.ran = true;
     seen.argc = cli->argc;
     if (cli->argc)
@@ -75,6 +85,8 @@ static void options_and_arguments_reach_the_command(void **state)
     assert_int_equal(call("probe -w 5m -- --loud"), 0);
     assert_int_equal(seen.wait_ms, 300000);
     assert_string_equal(seen.first, "--loud");
+    assert_int_equal(call("probe --pause 1m arn:aws:dynamodb:us-east-1:000000000000:table/orders"), 0);
+    assert_int_equal(seen.pause_ms, 60000);
 }
 
 static void wrong_usage_ends_with_2(void **state)
@@ -89,6 +101,11 @@ static void wrong_usage_ends_with_2(void **state)
                                         "probe --count 0",
                                         "probe --size 1TB",
                                         "probe --size 99999999999999999999GiB",
+                                        "probe --pause 0s",
+                                        "probe --pause 61s",
+                                        "probe --refuse",
+                                        "probe ab",
+                                        "probe table:1",
                                         "probe --log xml"};
     for (size_t i = 0; i < TR_COUNT(lines); i++) {
         assert_int_equal(call(lines[i]), TR_EXIT_USAGE);

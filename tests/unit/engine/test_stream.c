@@ -259,7 +259,7 @@ static void check_graph(fixture *f, tr_stream *stream, size_t expected)
         const tr_shard *shard = &stream->shards[i], *parent = shard_by_id(stream, shard->parent);
         if (parent) {
             assert_true(parent->closed_ms != 0);
-            assert_true(parent->end <= shard->start);
+            assert_true(parent->end < shard->start);
             assert_true(parent->hash_from <= shard->hash_from && shard->hash_to <= parent->hash_to);
         }
         seen *s = tr_arena_calloc(&f->arena, 1, sizeof *s);
@@ -297,6 +297,28 @@ static void test_rollover(void **state)
     t = tr_engine_table(f->engine, TR_VIEW("t"));
     put_some(f, t, 200, 100);
     check_graph(f, t->stream, 300);
+}
+
+/* Shards that are closed without a record: no later record bears the number at which they start and end. */
+static void test_idle_shards_end_before_what_follows(void **state)
+{
+    fixture *f = *state;
+    tr_table *t = make_table(f, "t", false, TR_KEYS_ONLY);
+    advance(f, (int64_t)9 * 3600 * 1000);
+    assert_true(t->stream->shard_count >= 12);
+    put_some(f, t, 0, 10);
+    check_graph(f, t->stream, 10);
+    for (size_t i = 0; i < t->stream->shard_count; i++)
+        assert_true(t->stream->shards[i].start <= t->stream->shards[i].end ||
+                    !t->stream->shards[i].closed_ms);
+    seen *all = read_all(f, t->stream, 0, NULL);
+    for (size_t i = 0; i < t->stream->shard_count; i++)
+        for (size_t k = 0; k < all->count && t->stream->shards[i].closed_ms; k++)
+            assert_true(all->change[k].sequence > t->stream->shards[i].end);
+    reopen(f);
+    t = tr_engine_table(f->engine, TR_VIEW("t"));
+    put_some(f, t, 10, 10);
+    check_graph(f, t->stream, 20);
 }
 
 static void test_split(void **state)
@@ -419,6 +441,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_listeners, setup_memory, teardown),
         cmocka_unit_test(test_sequence_text),
         cmocka_unit_test_setup_teardown(test_rollover, setup_dir, teardown),
+        cmocka_unit_test_setup_teardown(test_idle_shards_end_before_what_follows, setup_dir, teardown),
         cmocka_unit_test_setup_teardown(test_split, setup_dir, teardown),
         cmocka_unit_test_setup_teardown(test_trim, setup_dir, teardown),
         cmocka_unit_test_setup_teardown(test_toggle, setup_dir, teardown),
