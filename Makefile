@@ -14,9 +14,11 @@ FUZZ_SECONDS  ?= 60
 FUZZ_TARGETS  ?=
 SIM_SEEDS     ?= 10000
 SOAK_MINUTES  ?= 60
+FLEET_MINUTES ?= 5
+FLEET_SERVER  ?= tailrace
 BENCH_FLAGS   ?=
 
-.PHONY: all help run test bench install format lint fuzz sim soak clean deps deps-test
+.PHONY: all help run test bench install format lint fuzz sim soak fleet clean deps deps-test
 .NOTPARALLEL:
 
 all: deps $(BUILD)/build.ninja
@@ -61,6 +63,9 @@ sim: all ## the simulator of streams, workers and faults, SIM_SEEDS=10000
 
 soak: deps-test all ## everything under load with kills, SOAK_MINUTES=60
 	@tests/crash/run --build $(BUILD) --minutes $(SOAK_MINUTES)
+
+fleet: deps-test all ## eight workers on one stream, killed at random, FLEET_MINUTES=5 FLEET_SERVER=tailrace (or local)
+	@tests/fleet/run --build $(BUILD) --server $(FLEET_SERVER) --seconds $$(( $(FLEET_MINUTES) * 60 ))
 
 clean:
 	rm -rf build build-*

@@ -41,6 +41,7 @@
  */
 
 #include <tailrace/client.h>
+#include <tailrace/pattern.h>
 #include <tailrace/record.h>
 
 #ifdef __cplusplus
@@ -210,7 +211,12 @@ typedef struct tr_stream_options {
                              event (or batch) only after the one before was given back. Order per item holds
                              for any number of threads. */
     bool keep_raw;        /**< Keep the service's JSON of every record in record->raw. */
-    tr_stream_filter_fn *filter; /**< Optional; runs on the I/O thread and must not block. */
+    const tr_pattern *const
+        *patterns; /**< Optional: event patterns in the form of Lambda's filters; a record that none of them
+                      matches is discarded. They may be freed at once. record->raw is there then, too. */
+    size_t pattern_count;
+    tr_stream_filter_fn
+        *filter; /**< Optional, after the patterns; runs on the I/O thread and must not block. */
     void *filter_ctx;
     tr_stream_transform_fn
         *transform; /**< Optional, after the filter; runs on the I/O thread and must not block. */
@@ -441,12 +447,17 @@ int tr_leases_list(tr_client *client, const char *lease_table, bool (*fn)(void *
 int tr_leases_release(tr_client *client, const char *lease_table, const char *key, size_t *ret_count,
                       tr_error *err);
 /**
- * Writes rows from a state of tr_stream_get_state or dynamodb-stream's (whose iterators stand beside a
- * checkpoint of TRIM_HORIZON, and are used while they live). The table is made if missing. Rows that exist
- * are left alone unless `replace`, and never touched while owned (TR_EBUSY). Counts what was written. Blocks.
+ * Writes rows from a state of tr_stream_get_state, from dynamodb-stream's (whose iterators stand beside a
+ * checkpoint of TRIM_HORIZON, and are used while they live), or from what a Scan of a lease table of the
+ * Kinesis Client Library 1.x answers ({"Items":[…]}, complete; owners are left behind). The table is made if
+ * missing. Rows that exist are left alone unless `replace`, and never touched while owned (TR_EBUSY). Counts
+ * what was written. TR_EPARSE, TR_EVERSION. Blocks.
  */
 int tr_leases_import(tr_client *client, const char *lease_table, tr_view state, bool replace,
                      size_t *ret_count, tr_error *err);
+/** The same from another lease table, at the same place or elsewhere: stop the workers that use it first. */
+int tr_leases_copy(tr_client *from, const char *from_table, tr_client *to, const char *to_table, bool replace,
+                   size_t *ret_count, tr_error *err);
 
 #ifdef __cplusplus
 }

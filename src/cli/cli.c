@@ -72,6 +72,24 @@ tr_logger tr_cli_logger(void)
     return (tr_logger){.fn = log_callback};
 }
 
+int tr_cli_read_file(const char *path, tr_buf *out, tr_error *err)
+{
+    bool standard = strcmp(path, "-") == 0;
+    FILE *file = standard ? stdin : fopen(path, "rb");
+    char part[65536];
+    if (!file)
+        return tr_fail(err, errno == ENOENT ? TR_ENOTFOUND : TR_EIO, "%s: %s", path, strerror(errno));
+    for (size_t n; (n = fread(part, 1, sizeof part, file)) > 0 && !tr_buf_status(out);)
+        tr_buf_put(out, part, n);
+    bool bad = ferror(file) != 0;
+    if (!standard)
+        (void)fclose(file);
+    if (bad)
+        return tr_fail(err, TR_EIO, "%s cannot be read", path);
+    int e = tr_buf_status(out);
+    return e ? tr_fail(err, e, "%s is too large", path) : 0;
+}
+
 int tr_cli_exit_code(int code)
 {
     switch (code) {

@@ -115,6 +115,10 @@ typedef struct tr_cli_verb {
  * exit code is TR_EXIT_USAGE). Call when the options are read. */
 const tr_cli_verb *tr_cli_verb_of(const tr_cli *cli, const tr_cli_verb *verbs);
 
+/** Appends a whole file to out, of the standard input for "-". TR_ENOTFOUND, TR_EIO, TR_ELIMIT (the
+ * buffer's). */
+int tr_cli_read_file(const char *path, tr_buf *out, tr_error *err);
+
 /** Writes a message to stderr, as text or, with --log json, as {"time":…,"level":…,"message":…}. */
 void tr_cli_message(tr_log_level level, const char *format, ...) TR_PRINTF(2, 3);
 /** The same as a callback for the libraries; debug messages only with TAILRACE_DEBUG in the environment. */

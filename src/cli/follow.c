@@ -7,6 +7,8 @@
 
 #define STATE_MAX ((size_t)64 << 20)
 #define WAIT_US   500000
+/* a worker renews its leases thrice in that time */
+#define FAILOVER_MIN_MS 500
 
 int tr_cli_parse_from(const char *text, tr_stream_start *ret_start, tr_error *err)
 {
@@ -157,6 +159,40 @@ int tr_cli_state_store(tr_client *client, const char *given, const char *command
     if (!e)
         e = check_state(path, table, err);
     return e ? e : tr_stream_store_file(path, ret_store, err);
+}
+
+int tr_cli_filters_add(tr_cli_filters *f, const tr_cli *cli)
+{
+    tr_error err = {0};
+    tr_pattern_options options = {.dialect = TR_PATTERN_LAMBDA, .max_length = TR_PATTERN_FILTER_LENGTH_MAX};
+    if (f->count == TR_MAPPING_FILTERS_MAX)
+        return tr_cli_usage(cli, "--filter may be given at most %d times", TR_MAPPING_FILTERS_MAX);
+    if (tr_pattern_compile(tr_view_str(cli->value), &options, &f->list[f->count], &err))
+        return tr_cli_usage(cli, "--filter %s: %s", cli->value, err.message);
+    f->count++;
+    return 0;
+}
+
+void tr_cli_filters_done(tr_cli_filters *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        tr_pattern_free(f->list[i]);
+    f->count = 0;
+}
+
+bool tr_cli_fleet_take(tr_cli_fleet *fleet, int option, const tr_cli *cli, int *ret_exit)
+{
+    *ret_exit = 0;
+    if (option == TR_CLI_NAME) {
+        fleet->lease_table = cli->value;
+        return true;
+    }
+    if (option != TR_CLI_FAILOVER)
+        return false;
+    *ret_exit = tr_cli_duration(cli, "failover", &fleet->failover_ms);
+    if (!*ret_exit && fleet->failover_ms < FAILOVER_MIN_MS)
+        *ret_exit = tr_cli_usage(cli, "--failover is at least %d ms", FAILOVER_MIN_MS);
+    return true;
 }
 
 void tr_cli_tell_event(const char *table, const tr_stream_event *event)

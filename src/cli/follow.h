@@ -9,6 +9,7 @@
 
 #include "cli/where.h"
 
+#include <tailrace/mapping.h>
 #include <tailrace/stream.h>
 
 /** How long a command with --once goes on without progress. */
@@ -33,6 +34,31 @@ int tr_cli_stream_arn(tr_client *client, const char *table, char *out, tr_error 
  */
 int tr_cli_state_store(tr_client *client, const char *given, const char *command, const char *table,
                        bool anew, bool once, char *ret_arn, tr_stream_store **ret_store, tr_error *err);
+
+/** Event patterns, as --filter gives them. */
+typedef struct tr_cli_filters {
+    tr_pattern *list[TR_MAPPING_FILTERS_MAX];
+    size_t count;
+} tr_cli_filters;
+/** Takes the pattern in cli->value. 0, or an exit code once the mistake was told. */
+int tr_cli_filters_add(tr_cli_filters *filters, const tr_cli *cli);
+void tr_cli_filters_done(tr_cli_filters *filters);
+
+/* Ids of the options below. */
+enum { TR_CLI_NAME = 0x9000, TR_CLI_FAILOVER };
+/** To be listed in the options of a command that may share its work with others. */
+#define TR_CLI_FLEET_OPTIONS                                                                                 \
+    {"name", TR_CLI_NAME, "NAME",                                                                            \
+     "share the changes with all workers of this name; it is the table\nof their leases and positions"},     \
+    {                                                                                                        \
+        "failover", TR_CLI_FAILOVER, "DURATION",                                                             \
+            "with --name: after how long a silent worker's shards are taken (10s)"                           \
+    }
+/** What they say. lease_table is NULL without --name. */
+typedef tr_fleet_options tr_cli_fleet;
+/** Takes the option that tr_cli_next returned, if it is one of these; *ret_exit is 0, or an exit code once a
+ * mistake was told. */
+bool tr_cli_fleet_take(tr_cli_fleet *fleet, int option, const tr_cli *cli, int *ret_exit);
 
 /** Tells trouble and gaps on stderr; other events are not for people. */
 void tr_cli_tell_event(const char *table, const tr_stream_event *event);

@@ -58,6 +58,7 @@ static const tr_cli_option on_options[] = {
     {"on-failure", OPT_ON_FAILURE, "DEST", "where what is given up goes: file:PATH, sqlite:PATH or a URL"},
     {"once", OPT_ONCE, NULL, "end when everything there is was handled"},
     {"state", OPT_STATE, "FILE", "where the position is kept; else below $XDG_STATE_HOME/tailrace"},
+    TR_CLI_FLEET_OPTIONS,
     TR_CLI_WHERE_OPTIONS,
     {NULL, 0, NULL, NULL}};
 
@@ -121,25 +122,14 @@ typedef struct on {
     bool once;
     target target;
     tr_mapping_options options;
-    tr_pattern *filters[TR_MAPPING_FILTERS_MAX];
+    tr_cli_filters filters;
+    tr_cli_fleet fleet;
     tr_cli_where where;
     tr_cli_place place;
     tr_handler *handler;
     tr_mapping *mapping;
     tr_stream *stream;
 } on;
-
-static int add_filter(const tr_cli *cli, on *o)
-{
-    tr_error err = {0};
-    tr_pattern_options options = {.dialect = TR_PATTERN_LAMBDA, .max_length = TR_PATTERN_FILTER_LENGTH_MAX};
-    if (o->options.filter_count == TR_MAPPING_FILTERS_MAX)
-        return tr_cli_usage(cli, "--filter may be given at most %d times", TR_MAPPING_FILTERS_MAX);
-    if (tr_pattern_compile(tr_view_str(cli->value), &options, &o->filters[o->options.filter_count], &err))
-        return tr_cli_usage(cli, "--filter %s: %s", cli->value, err.message);
-    o->options.filter_count++;
-    return 0;
-}
 
 static int take_option(const tr_cli *cli, int option, on *o)
 {
@@ -168,7 +158,7 @@ static int take_option(const tr_cli *cli, int option, on *o)
         o->options.bisect = true;
         return 0;
     case OPT_FILTER:
-        return add_filter(cli, o);
+        return tr_cli_filters_add(&o->filters, cli);
     case OPT_ON_FAILURE:
         o->on_failure = cli->value;
         return 0;
@@ -186,7 +176,7 @@ static int parse(tr_cli *cli, on *o)
     int option, e = 0;
     bool taken;
     while (!e && (option = tr_cli_next(cli)) > 0) {
-        if (tr_cli_where_take(&o->where, option, cli))
+        if (tr_cli_where_take(&o->where, option, cli) || tr_cli_fleet_take(&o->fleet, option, cli, &e))
             continue;
         e = take_handler(cli, option, &o->target, &taken);
         if (!e && !taken)
@@ -202,6 +192,9 @@ static int parse(tr_cli *cli, on *o)
         return tr_cli_usage(cli, "what shall be run? --exec, --exec-each, --url or --handler is needed");
     if (o->from && tr_cli_parse_from(o->from, &ignored, &err))
         return tr_cli_usage(cli, "%s", err.message);
+    if (o->fleet.lease_table && (o->once || o->state))
+        return tr_cli_usage(cli, "--name keeps the position in the lease table and goes on for ever: neither "
+                                 "--state nor --once fits");
     o->table = cli->argv[0];
     return tr_cli_table_name(cli, o->table);
 }
@@ -212,14 +205,17 @@ static int open_mapping(on *o, tr_error *err)
     tr_stream_options stream = {.table = o->table};
     (void)snprintf(name, sizeof name, "on-%.255s", o->table);
     o->options.name = name;
-    o->options.filters = (const tr_pattern *const *)o->filters;
+    o->options.filters = (const tr_pattern *const *)o->filters.list;
+    o->options.filter_count = o->filters.count;
     o->options.logger = tr_cli_logger();
     int e = o->from ? tr_cli_parse_from(o->from, &stream.start, err) : 0;
     if (!e && o->on_failure)
         e = tr_failure_sink_open(o->on_failure, &o->options.on_failure, err);
     if (!e && (e = tr_mapping_new(&o->options, &stream, &o->mapping, err)) && o->options.on_failure)
         o->options.on_failure->free(o->options.on_failure);
-    if (!e)
+    if (o->fleet.lease_table)
+        stream.fleet = &o->fleet;
+    else if (!e)
         e = tr_cli_state_store(o->place.client, o->state, "on", o->table, o->from != NULL, o->once, arn,
                                &stream.store, err);
     if (!e && (e = tr_stream_new(o->place.client, &stream, &o->stream, err)))
@@ -260,8 +256,7 @@ static int run_on(tr_cli *cli)
     tr_stream_free(o.stream);
     tr_handler_free(o.handler);
     tr_mapping_free(o.mapping);
-    for (size_t i = 0; i < o.options.filter_count; i++)
-        tr_pattern_free(o.filters[i]);
+    tr_cli_filters_done(&o.filters);
     tr_cli_disconnect(&o.place);
     return e ? tr_cli_fail(&err) : tr_cli_stopped() ? TR_EXIT_INTERRUPTED : TR_EXIT_OK;
 }

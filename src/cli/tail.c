@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { OPT_FROM = 0x100, OPT_FORMAT, OPT_ONCE, OPT_STATE };
+enum { OPT_FROM = 0x100, OPT_FORMAT, OPT_ONCE, OPT_STATE, OPT_FILTER, OPT_CHANGES };
 
 static const tr_cli_option options[] = {
     {"from", OPT_FROM, "WHERE",
@@ -16,6 +16,10 @@ static const tr_cli_option options[] = {
      "json (the default): a plain line per change; raw: the\nservice's records"},
     {"once", OPT_ONCE, NULL, "end when everything there is was printed"},
     {"state", OPT_STATE, "FILE", "where the position is kept; else below $XDG_STATE_HOME/tailrace"},
+    {"filter", OPT_FILTER, "PATTERN",
+     "an event pattern that changes must match; up to 5, any of which\nwill do"},
+    {"changes", OPT_CHANGES, NULL, "json: add which paths changed, from what to what"},
+    TR_CLI_FLEET_OPTIONS,
     TR_CLI_WHERE_OPTIONS,
     {NULL, 0, NULL, NULL}};
 
@@ -24,7 +28,9 @@ typedef enum format { FORMAT_JSON, FORMAT_PRETTY, FORMAT_RAW } format;
 typedef struct tail {
     const char *table, *from, *state;
     format format;
-    bool once, color;
+    bool once, color, changes;
+    tr_cli_filters filters;
+    tr_cli_fleet fleet;
     tr_cli_where where;
     tr_cli_place place;
     tr_stream_start start; /* what `from` says */
@@ -87,6 +93,17 @@ static void print_pretty(tail *t, const tr_record *record)
     }
 }
 
+/* A further member of the object that was just written. */
+static void add_changes(tail *t, const tr_record *record)
+{
+    tr_json_writer w;
+    t->out.len--; /* the brace */
+    tr_buf_put_str(&t->out, ",\"changes\":");
+    tr_json_write_init(&w, &t->out);
+    (void)tr_record_write_diff(&w, record);
+    tr_buf_putc(&t->out, '}');
+}
+
 static void print_record(tail *t, const tr_record *record)
 {
     tr_json_writer w;
@@ -94,6 +111,8 @@ static void print_record(tail *t, const tr_record *record)
     switch (t->format) {
     case FORMAT_JSON:
         tr_record_write_plain(&w, record);
+        if (t->changes)
+            add_changes(t, record);
         tr_buf_putc(&t->out, '\n');
         break;
     case FORMAT_RAW:
@@ -188,48 +207,88 @@ static int follow(tail *t, tr_error *err)
 
 static int open_stream(tail *t, tr_error *err)
 {
-    tr_stream_options o = {.table = t->table, .keep_raw = t->format == FORMAT_RAW, .start = t->start};
-    int e = tr_cli_state_store(t->place.client, t->state, "tail", t->table, t->from != NULL, t->once, t->arn,
+    tr_stream_options o = {.table = t->table,
+                           .start = t->start,
+                           .keep_raw = t->format == FORMAT_RAW,
+                           .patterns = (const tr_pattern *const *)t->filters.list,
+                           .pattern_count = t->filters.count};
+    int e = 0;
+    if (t->fleet.lease_table)
+        o.fleet = &t->fleet;
+    else
+        e = tr_cli_state_store(t->place.client, t->state, "tail", t->table, t->from != NULL, t->once, t->arn,
                                &o.store, err);
     if (!e && (e = tr_stream_new(t->place.client, &o, &t->stream, err)))
         tr_stream_store_free(o.store);
     return e;
 }
 
+static int take_format(const tr_cli *cli, tail *t)
+{
+    static const char *const names[] = {"json", "pretty", "raw"};
+    for (size_t i = 0; i < TR_COUNT(names); i++) {
+        if (strcmp(cli->value, names[i]) == 0) {
+            t->format = (format)i;
+            return 0;
+        }
+    }
+    return tr_cli_usage(cli, "--format is json, pretty or raw, not '%s'", cli->value);
+}
+
+static int take_option(const tr_cli *cli, int option, tail *t)
+{
+    switch (option) {
+    case OPT_FROM:
+        t->from = cli->value;
+        return 0;
+    case OPT_STATE:
+        t->state = cli->value;
+        return 0;
+    case OPT_ONCE:
+        t->once = true;
+        return 0;
+    case OPT_FILTER:
+        return tr_cli_filters_add(&t->filters, cli);
+    case OPT_CHANGES:
+        t->changes = true;
+        return 0;
+    default:
+        return take_format(cli, t);
+    }
+}
+
+static int parse(tr_cli *cli, tail *t)
+{
+    int option, e = 0;
+    while (!e && (option = tr_cli_next(cli)) > 0)
+        if (!tr_cli_where_take(&t->where, option, cli) && !tr_cli_fleet_take(&t->fleet, option, cli, &e))
+            e = take_option(cli, option, t);
+    if (e || option < 0)
+        return e ? e : cli->exit_code ? cli->exit_code : -1;
+    if (cli->argc != 1)
+        return tr_cli_usage(cli, "one TABLE is needed");
+    if (t->changes && t->format != FORMAT_JSON)
+        return tr_cli_usage(cli, "--changes is for --format json; pretty shows them anyway");
+    if (t->fleet.lease_table && (t->once || t->state))
+        return tr_cli_usage(cli, "--name keeps the position in the lease table and goes on for ever: neither "
+                                 "--state nor --once fits");
+    t->table = cli->argv[0];
+    tr_error err = {0};
+    if (t->from && tr_cli_parse_from(t->from, &t->start, &err))
+        return tr_cli_usage(cli, "%s", err.message);
+    return tr_cli_table_name(cli, t->table);
+}
+
 static int run(tr_cli *cli)
 {
     tail t = {.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR")};
-    int option;
-    while ((option = tr_cli_next(cli)) > 0) {
-        if (tr_cli_where_take(&t.where, option, cli))
-            continue;
-        if (option == OPT_FROM)
-            t.from = cli->value;
-        else if (option == OPT_STATE)
-            t.state = cli->value;
-        else if (option == OPT_ONCE)
-            t.once = true;
-        else if (strcmp(cli->value, "json") == 0)
-            t.format = FORMAT_JSON;
-        else if (strcmp(cli->value, "pretty") == 0)
-            t.format = FORMAT_PRETTY;
-        else if (strcmp(cli->value, "raw") == 0)
-            t.format = FORMAT_RAW;
-        else
-            return tr_cli_usage(cli, "--format is json, pretty or raw, not '%s'", cli->value);
-    }
-    if (option < 0)
-        return cli->exit_code;
-    if (cli->argc != 1)
-        return tr_cli_usage(cli, "one TABLE is needed");
-    t.table = cli->argv[0];
     tr_error err = {0};
-    if (t.from && tr_cli_parse_from(t.from, &t.start, &err))
-        return tr_cli_usage(cli, "%s", err.message);
-    int usage = tr_cli_table_name(cli, t.table);
+    int usage = parse(cli, &t);
     if (usage)
-        return usage;
+        return usage < 0 ? TR_EXIT_OK : usage;
     tr_buf_init(&t.out, (size_t)256 << 20);
+    /* a batch in one write, so that whole lines meet where several append to one file */
+    (void)setvbuf(stdout, NULL, _IONBF, 0);
     int e = tr_cli_catch_signals(&err);
     if (!e)
         e = tr_cli_connect(&t.where, &t.place, &err);
@@ -242,6 +301,7 @@ static int run(tr_cli *cli)
     }
     tr_stream_free(t.stream);
     tr_cli_disconnect(&t.place);
+    tr_cli_filters_done(&t.filters);
     tr_buf_done(&t.out);
     return e ? tr_cli_fail(&err) : tr_cli_stopped() ? TR_EXIT_INTERRUPTED : TR_EXIT_OK;
 }

@@ -29,7 +29,6 @@
 struct tr_mapping {
     tr_mapping_options options;
     char *name;
-    tr_match_ctx *match; /* of the filter, which runs on one thread */
     tr_stream *stream;
     tr_handler *handler;
     atomic_bool stop, caught_up;
@@ -422,18 +421,6 @@ int tr_mapping_run(tr_mapping *m, tr_stream *stream, tr_handler *handler, bool o
 
 /* ------------------------------------------------------------------------------------------- lifecycle */
 
-static bool pass_filters(void *ctx, const tr_record *record)
-{
-    tr_mapping *m = ctx;
-    for (size_t i = 0; i < m->options.filter_count; i++) {
-        bool match;
-        /* a record that the matcher cannot read is not thrown away */
-        if (tr_pattern_match(m->options.filters[i], m->match, record->raw, &match, NULL) || match)
-            return true;
-    }
-    return false;
-}
-
 static int check(const tr_mapping_options *o, tr_error *err)
 {
     if (o->batch_size > TR_MAPPING_BATCH_MAX)
@@ -456,12 +443,9 @@ int tr_mapping_new(const tr_mapping_options *options, tr_stream_options *stream_
         return e;
     tr_mapping *m = tr_calloc(1, sizeof *m);
     if (!m || !(m->name = tr_strdup(options->name ? options->name : "handler")) ||
-        (options->filter_count && tr_match_ctx_new(NULL, &m->match)) ||
         pthread_mutex_init(&m->failing, NULL)) {
-        if (m) {
-            tr_match_ctx_free(m->match);
+        if (m)
             tr_free(m->name);
-        }
         tr_free(m);
         return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
     }
@@ -476,10 +460,8 @@ int tr_mapping_new(const tr_mapping_options *options, tr_stream_options *stream_
         m->options.retry_max_ms = RETRY_MAX_MS;
     stream_options->parallelism = m->options.parallelism;
     stream_options->keep_raw = true;
-    if (options->filter_count) {
-        stream_options->filter = pass_filters;
-        stream_options->filter_ctx = m;
-    }
+    stream_options->patterns = options->filters;
+    stream_options->pattern_count = options->filter_count;
     *ret_mapping = m;
     return 0;
 }
@@ -490,7 +472,6 @@ void tr_mapping_free(tr_mapping *m)
         return;
     if (m->options.on_failure)
         m->options.on_failure->free(m->options.on_failure);
-    tr_match_ctx_free(m->match);
     (void)pthread_mutex_destroy(&m->failing);
     tr_free(m->name);
     tr_free(m);

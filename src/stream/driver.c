@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
-#define REQUEST_MAX (8u * 1024 * 1024) /* bytes of a request: lease rows and iterators are far smaller */
+#define WORKER_NAME_MAX 200
+#define REQUEST_MAX     (8u * 1024 * 1024) /* bytes of a request: lease rows and iterators are far smaller */
 
 /* ----------------------------------------------------------------------------------------------- time */
 
@@ -48,6 +50,7 @@ static void unref(tr_stream *stream)
     (void)pthread_cond_destroy(&stream->changed);
     (void)pthread_cond_destroy(&stream->job_there);
     tr_buf_done(&stream->job.state);
+    tr__filter_free(stream->filter);
     tr_free(stream);
 }
 
@@ -255,6 +258,16 @@ static int init_sync(tr_stream *stream)
     return bad ? TR_ENOMEM : 0;
 }
 
+/** Host, process, and a random part, so that a process id that comes again is another worker. */
+static const char *name_worker(uint64_t seed, char name[WORKER_NAME_MAX])
+{
+    char host[128] = "";
+    (void)gethostname(host, sizeof host - 1);
+    (void)snprintf(name, WORKER_NAME_MAX, "%s:%ld:%08llx", host[0] ? host : "host", (long)getpid(),
+                   (unsigned long long)(seed >> 32));
+    return name;
+}
+
 int tr_stream_new(tr_client *client, const tr_stream_options *options, tr_stream **ret_stream, tr_error *err)
 {
     assert(client && options && ret_stream);
@@ -275,7 +288,17 @@ int tr_stream_new(tr_client *client, const tr_stream_options *options, tr_stream
     tr_buf_init(&stream->job.state, 256u * 1024 * 1024);
     uint64_t seed;
     tr_random_bytes(&seed, sizeof seed);
-    int code = tr__core_new(options, options->store != NULL, seed, tr_clock_mono_ms(), tr_clock_wall_ms(),
+    tr_stream_options own = *options;
+    tr_fleet_options fleet;
+    char worker[WORKER_NAME_MAX];
+    if (options->fleet && !(options->fleet->worker_id && options->fleet->worker_id[0])) {
+        fleet = *options->fleet;
+        fleet.worker_id = name_worker(seed, worker);
+        own.fleet = &fleet;
+    }
+    int code = tr__filter_new(&own, &stream->filter, err);
+    if (code == 0)
+        code = tr__core_new(&own, options->store != NULL, seed, tr_clock_mono_ms(), tr_clock_wall_ms(),
                             &stream->core, err);
     if (code == 0 && options->store) {
         stream->store = options->store;

@@ -11,6 +11,7 @@
  */
 
 #include "stream/core.h"
+#include "stream/filter.h"
 
 #include <pthread.h>
 
@@ -33,6 +34,7 @@ struct tr_stream {
     unsigned waiters;
     int64_t wake_ms; /* mono: the earliest wake-up that is scheduled; INT64_MAX: none */
     tr_logger logger;
+    tr__filter *filter;
 
     pthread_t store_thread;
     bool store_running, store_end;

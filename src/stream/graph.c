@@ -27,7 +27,7 @@ static size_t lanes_of_shard(const tr__core *core)
     return core->o.parallelism ? core->o.parallelism : 1;
 }
 
-tr__shard *tr__graph_find(tr__core *core, tr_view id)
+tr__shard *tr__graph_find(const tr__core *core, tr_view id)
 {
     tr__shard *shard = NULL;
     if (id.len && id.len <= TR_SHARD_ID_MAX)
@@ -259,7 +259,7 @@ static bool parent_is_trimmed(const tr__core *core, const tr__shard *s)
            core->now - s->found_ms >= TR__ORPHAN_WAIT_MS;
 }
 
-bool tr__graph_parent_done(tr__core *core, const tr__shard *s)
+bool tr__graph_parent_done(const tr__core *core, const tr__shard *s)
 {
     /* what the stream before this one has left unread must be told first */
     if (core->fleet && core->fleet->nowhere_open && !s->lease->nowhere)

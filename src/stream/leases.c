@@ -284,9 +284,91 @@ static int import_shard(tr_client *client, const char *table, const tr__shard *s
     return done;
 }
 
+/** Rows of the Kinesis Client Library, in our table or as text: the checkpoint counts, owners stay behind. */
+static int import_rows(tr_client *client, const char *table, const tr__row *list, size_t n, bool replace,
+                       size_t *ret_count, tr_error *err)
+{
+    int code = 0;
+    for (size_t i = 0; i < n && code == 0; i++) {
+        tr__pos pos;
+        if (list[i].key.len > TR_SHARD_ID_MAX)
+            code = tr_fail(err, TR_EPARSE,
+                           "lease %.*s is of no DynamoDB stream: a shard's id has at most %d "
+                           "characters",
+                           (int)(list[i].key.len < 200 ? list[i].key.len : 200), list[i].key.ptr,
+                           TR_SHARD_ID_MAX);
+        else if (tr__pos_parse(list[i].checkpoint, (tr_view){0}, false, &pos))
+            code = tr_fail(err, TR_EPARSE,
+                           "lease %.*s: its checkpoint is none of TRIM_HORIZON, LATEST, SHARD_END, and no "
+                           "sequence number",
+                           TR_FMT(list[i].key));
+    }
+    if (code == 0)
+        code = make_table(client, table, err);
+    size_t count = 0;
+    for (size_t i = 0; i < n && code == 0; i++) {
+        tr__row row = {.key = list[i].key,
+                       .checkpoint = list[i].checkpoint,
+                       .parent = list[i].parent,
+                       .start = list[i].start,
+                       .owner_switches = list[i].owner_switches};
+        int done = import_row(client, table, &row, replace, err);
+        if (done < 0)
+            code = done;
+        else
+            count += (size_t)done;
+    }
+    if (code == 0)
+        *ret_count = count;
+    return code;
+}
+
+int tr_leases_copy(tr_client *from, const char *from_table, tr_client *to, const char *to_table, bool replace,
+                   size_t *ret_count, tr_error *err)
+{
+    rows all;
+    int code = all_rows(from, from_table, &all, err);
+    if (code)
+        return code;
+    code = import_rows(to, to_table, all.list, all.count, replace, ret_count, err);
+    rows_done(&all);
+    return code;
+}
+
+/** Whether the text is what a Scan of a lease table answers: {"Items":[{"leaseKey":…},…]}. */
+static bool is_scan(tr_view json)
+{
+    tr_arena arena;
+    tr_view items;
+    tr_arena_init(&arena, 1u << 20);
+    bool found = tr_json_member(json, "Items", &arena, &items) == 0;
+    tr_arena_done(&arena);
+    return found;
+}
+
+static int import_scan(tr_client *client, const char *table, tr_view json, bool replace, size_t *ret_count,
+                       tr_error *err)
+{
+    tr__wire wire;
+    tr__wire_init(&wire);
+    tr__answer a = {.service_ms = -1};
+    tr__wire_decode(&wire, TR__REQ_LEASE_SCAN, (tr_view){0}, false, json, &a);
+    int code;
+    if (a.code)
+        code = tr_fail(err, a.code, "these are no rows of a lease table: every one needs a leaseKey");
+    else if (a.last.len)
+        code = tr_fail(err, TR_EPARSE, "the scan of the lease table is not complete (LastEvaluatedKey)");
+    else
+        code = import_rows(client, table, a.rows, a.count, replace, ret_count, err);
+    tr__wire_done(&wire);
+    return code;
+}
+
 int tr_leases_import(tr_client *client, const char *lease_table, tr_view state, bool replace,
                      size_t *ret_count, tr_error *err)
 {
+    if (is_scan(state))
+        return import_scan(client, lease_table, state, replace, ret_count, err);
     tr_stream_options o = {.table = "import", .manual = true};
     tr__core *core;
     size_t count = 0;

@@ -421,7 +421,7 @@ int64_t tr__core_backoff(tr__core *core, unsigned failures);
 void tr__core_stage(tr__core *core, tr__stage stage);
 
 /* graph.c */
-tr__shard *tr__graph_find(tr__core *core, tr_view id);
+tr__shard *tr__graph_find(const tr__core *core, tr_view id);
 /** Adds a shard (TR_ELIMIT, TR_ENOMEM, TR_EPARSE for an unusable id), to be read from its first record. */
 int tr__graph_add(tr__core *core, tr_view id, tr_view parent, tr__shard **ret_shard);
 void tr__graph_remove(tr__core *core, tr__shard *shard);
@@ -441,7 +441,7 @@ tr__pos tr__pos_beginning(const tr__core *core, const char *id);
 void tr__graph_advance(tr__core *core);
 void tr__graph_advance_one(tr__core *core, tr__shard *shard);
 void tr__graph_advance_children(tr__core *core, const tr__shard *parent);
-bool tr__graph_parent_done(tr__core *core, const tr__shard *shard);
+bool tr__graph_parent_done(const tr__core *core, const tr__shard *shard);
 bool tr__graph_has_doubtful(tr__core *core);
 void tr__graph_count_children(tr__core *core);
 

@@ -54,7 +54,7 @@ void tr__core_get_stats(const tr__core *core, tr_stream_stats *ret)
     bool unknown = false;
     for (const tr__shard *s = core->shards; s; s = s->hh.next) {
         if (s->phase == TR__PHASE_WAITING && !core->fleet) /* whose parent ended just now: soon to be read */
-            unknown |= tr__graph_parent_done((tr__core *)(uintptr_t)core, s);
+            unknown |= tr__graph_parent_done(core, s);
         if (s->phase != TR__PHASE_READING && s->phase != TR__PHASE_DRAINING)
             continue;
         int64_t lag = lag_of(core, s);
