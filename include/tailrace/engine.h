@@ -28,10 +28,23 @@ typedef struct tr_server tr_server;
 typedef struct tr_server_function {
     const char *name; /**< [A-Za-z0-9_-]{1,64} */
     /**
-     * "exec:COMMAND", "exec-each:COMMAND", "handler:MODULE.EXPORT" (see tailrace/handler.h), "http://…",
-     * "https://…", "file:PATH" (JSON lines are appended), "stdout:" (JSON lines)
+     * "exec:COMMAND" (a line {"id":n,"event":{…}} per event), "exec-each:COMMAND", "handler:MODULE.EXPORT"
+     * (see tailrace/handler.h), "http://…", "https://…", "file:PATH" (JSON lines are appended), "stdout:"
+     * (JSON lines)
      */
     const char *target;
+    const char *directory;          /**< Optional: where commands run and modules are looked for. */
+    const char *const *environment; /**< Optional: "NAME=VALUE" for the code. */
+    size_t environment_count;
+    unsigned concurrency; /**< events at the same time; 0: 1, for a URL 16 */
+    int64_t timeout_ms;   /**< of an event; 0: TR_HANDLER_TIMEOUT_MS */
+    /**
+     * Optional: where the failure record of an event goes that was given up: the name of another function,
+     * the ARN of a queue, bus, table or function of this server, a URL, or what tr_failure_sink_open takes.
+     * Its delivery is as durable as the event's was. Without, the event goes to its target's dead-letter
+     * queue.
+     */
+    const char *on_failure;
 } tr_server_function;
 
 /** All text is copied. Zero-initialise, set what you need. */
@@ -54,6 +67,14 @@ typedef struct tr_server_options {
     int64_t bus_retry_base_ms; /**< of the bus' backoff; 0: 1 s */
     int64_t bus_retry_cap_ms;  /**< the longest pause of it; 0: 10 min */
     bool bus_retry_fixed;      /**< pause for bus_retry_base_ms before each retry */
+    /** Of targets without a RetryPolicy: retries after the first attempt, if limited here; else 185. */
+    bool bus_limit_retries;
+    uint32_t bus_retries;
+    int64_t bus_event_age_ms; /**< of targets without a RetryPolicy; 0: 24 h */
+    size_t put_events_bytes;  /**< of a PutEvents request, as it counts them; 0: 256 KiB; at most 1 MiB */
+    /** Optional: a line that a function wrote. From the thread of the function; must not block for long. */
+    void (*on_function_log)(void *ctx, const char *function, tr_view line);
+    void *function_log_ctx;
     tr_logger logger;
 } tr_server_options;
 
@@ -64,6 +85,8 @@ void tr_server_free(tr_server *server);
 /** Address number i it listens on, as "http://127.0.0.1:8000", or NULL past the last. Valid as long as the
  * server. */
 const char *tr_server_address(const tr_server *server, size_t i);
+/** The processes of a function end, so that its next event meets fresh ones (its code has changed). */
+void tr_server_restart_function(tr_server *server, const char *name);
 /** A transport into this server, for tr_client_options. It must be freed (with its client) before the server.
  */
 int tr_server_transport(tr_server *server, tr_transport **ret_transport, tr_error *err);

@@ -18,6 +18,7 @@ int tr_api_new(const tr_api_options *options, tr_api **ret_api)
     api->bus = options->bus;
     api->iterator_lifetime_ms =
         options->iterator_lifetime_ms ? options->iterator_lifetime_ms : 15 * 60 * 1000;
+    api->put_events_bytes = options->put_events_bytes ? options->put_events_bytes : TR_API_PUT_EVENTS_BYTES;
     tr_arena_init(&api->arena, ARENA_LIMIT);
     tr_buf_init(&api->scratch, SCRATCH_LIMIT);
     tr_buf_init(&api->text, SCRATCH_LIMIT);

@@ -25,7 +25,12 @@ typedef struct tr_api_options {
     struct tr_bus *bus;           /**< Optional: without it there are no operations of EventBridge and SQS. */
     const char *region;           /**< Optional: "us-east-1". Copied. */
     int64_t iterator_lifetime_ms; /**< 0: 15 min, as the service's */
+    size_t put_events_bytes; /**< of a PutEvents request, as it counts them; 0: TR_API_PUT_EVENTS_BYTES */
 } tr_api_options;
+
+/** What the service takes, and what it was raised to in 2025 and may be set to. */
+#define TR_API_PUT_EVENTS_BYTES ((size_t)256 * 1024)
+#define TR_API_PUT_EVENTS_MAX   ((size_t)1024 * 1024)
 
 /** TR_ENOMEM. */
 int tr_api_new(const tr_api_options *options, tr_api **ret_api);

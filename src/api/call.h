@@ -53,6 +53,7 @@ struct tr_api {
     struct tr_bus *bus;
     char *region;
     int64_t iterator_lifetime_ms;
+    size_t put_events_bytes;
     tr_arena arena; /* of the request at hand */
     tr_buf scratch; /* packing */
     tr_buf text;    /* messages */

@@ -3,8 +3,7 @@
 
 /* PutEvents, TestEventPattern. */
 
-#define PUT_SIZE_MAX (256 * 1024) /* bytes of all entries, as PutEvents counts them */
-#define TIME_SIZE    14           /* what an entry's Time counts */
+#define TIME_SIZE 14 /* what an entry's Time counts */
 
 typedef struct put_entry {
     tr_view source, detail_type, detail, bus, trace;
@@ -110,7 +109,7 @@ int tr__op_put_events(tr_call *c, void *request)
         if (entries[i].time.given && (entries[i].time.value < 0 || entries[i].time.value > TIME_MAX))
             return tr__fail(c, 400, "ValidationException", "Parameter Time is not valid.");
     }
-    if (size > PUT_SIZE_MAX)
+    if (size > c->api->put_events_bytes)
         return tr__fail(c, 400, "ValidationException",
                         "Total size of the entries in the request is over the limit.");
     tr_json_begin_object(&c->w);

@@ -13,8 +13,15 @@ typedef struct dead_letters {
     tr_view arn;
 } dead_letters;
 
+/* tailrace's own: how deliveries to a target are made. Other clients do not send it. */
+typedef struct delivery_settings {
+    tr_int concurrency, rate, delay, max_delay;
+    tr_view order;
+} delivery_settings;
+
 typedef struct target_item {
     tr_view id, arn, input, path, transformer;
+    delivery_settings *delivery;
     retry_policy *retry;
     dead_letters *letters;
 } target_item;
@@ -35,6 +42,18 @@ static const tr_shape retry_shape = TR_SHAPE(retry_policy, "RetryPolicy", retry_
 static const tr_member letters_members[] = {
     TR_MEMBER(dead_letters, arn, "Arn", TR_K_STRING, .rules = TR_R_MIN | TR_R_MAX, .min = 1, .max = 1600)};
 static const tr_shape letters_shape = TR_SHAPE(dead_letters, "DeadLetterConfig", letters_members);
+static const tr_member delivery_members[] = {
+    TR_MEMBER(delivery_settings, concurrency, "Concurrency", TR_K_INTEGER, .rules = TR_R_MIN | TR_R_MAX,
+              .min = 1, .max = 1000),
+    TR_MEMBER(delivery_settings, rate, "RatePerSecond", TR_K_INTEGER, .rules = TR_R_MIN | TR_R_MAX, .min = 1,
+              .max = 1000000),
+    TR_MEMBER(delivery_settings, order, "OrderBy", TR_K_STRING, .rules = TR_R_MAX, .max = 256),
+    TR_MEMBER(delivery_settings, delay, "RetryDelayMs", TR_K_INTEGER, .rules = TR_R_MIN | TR_R_MAX, .min = 1,
+              .max = 86400000),
+    TR_MEMBER(delivery_settings, max_delay, "RetryMaxDelayMs", TR_K_INTEGER, .rules = TR_R_MIN | TR_R_MAX,
+              .min = 1, .max = 86400000),
+};
+static const tr_shape delivery_shape = TR_SHAPE(delivery_settings, "Delivery", delivery_members);
 static const tr_member target_members[] = {
     TR_E_NAME(target_item, id, "Id", 64),
     TR_E_ARN(target_item, arn, "Arn"),
@@ -43,6 +62,7 @@ static const tr_member target_members[] = {
     TR_MEMBER(target_item, transformer, "InputTransformer", TR_K_RAW, .java = "InputTransformer"),
     TR_MEMBER(target_item, retry, "RetryPolicy", TR_K_STRUCT, .shape = &retry_shape),
     TR_MEMBER(target_item, letters, "DeadLetterConfig", TR_K_STRUCT, .shape = &letters_shape),
+    TR_MEMBER(target_item, delivery, "Delivery", TR_K_STRUCT, .shape = &delivery_shape),
 };
 static const tr_shape target_shape = TR_SHAPE(target_item, "Target", target_members);
 

@@ -244,6 +244,8 @@ static void on_tick(uv_timer_t *timer)
 static int open_engine(tr_server *s)
 {
     const tr_server_options *o = s->options;
+    if (o->put_events_bytes > TR_API_PUT_EVENTS_MAX)
+        return tr_fail(s->error, TR_EINVAL, "a PutEvents request may be allowed 1 MiB at most");
     const tr_engine_options options = {
         .dir = o->data_dir,
         .region = o->region,
@@ -269,6 +271,11 @@ static int open_engine(tr_server *s)
         .retry_base_ms = o->bus_retry_base_ms,
         .retry_cap_ms = o->bus_retry_cap_ms,
         .retry_fixed = o->bus_retry_fixed,
+        .limit_retries = o->bus_limit_retries,
+        .retries = o->bus_retries,
+        .event_age_ms = o->bus_event_age_ms,
+        .on_function_log = o->on_function_log,
+        .function_log_ctx = o->function_log_ctx,
         .wake = notify,
         .wake_ctx = s,
         .logger = o->logger,
@@ -279,7 +286,8 @@ static int open_engine(tr_server *s)
     const tr_api_options api = {.engine = s->engine,
                                 .bus = s->bus,
                                 .region = o->region,
-                                .iterator_lifetime_ms = o->iterator_lifetime_ms};
+                                .iterator_lifetime_ms = o->iterator_lifetime_ms,
+                                .put_events_bytes = o->put_events_bytes};
     e = tr_api_new(&api, &s->api);
     return e ? tr_fail(s->error, e, "out of memory") : 0;
 }
@@ -390,6 +398,10 @@ static void start(void *ctx)
         return;
     open_handles(s);
     s->code = open_http(s);
+    /* what functions are told where nothing listens: the default, so that they never take it for AWS */
+    bool tcp = s->address_count && strncmp(s->addresses[0], "http", 4) == 0;
+    if (s->code == 0 && tr_bus_set_endpoint(s->bus, tcp ? s->addresses[0] : "http://127.0.0.1:8000"))
+        s->code = tr_fail(s->error, TR_ENOMEM, "out of memory");
 }
 
 /* -------------------------------------------------------------------------------------------------- stop */
@@ -484,6 +496,24 @@ void tr_server_free(tr_server *s)
         tr_free(s->addresses[i]);
     tr_free(s->region);
     tr_free(s);
+}
+
+typedef struct restart_call {
+    tr_server *server;
+    const char *name;
+} restart_call;
+
+static void restart_function(void *ctx)
+{
+    const restart_call *r = ctx;
+    if (r->server->bus)
+        tr_bus_restart_function(r->server->bus, tr_view_str(r->name));
+}
+
+void tr_server_restart_function(tr_server *s, const char *name)
+{
+    restart_call r = {s, name};
+    tr__loop_call(s->loop, restart_function, &r);
 }
 
 const char *tr_server_address(const tr_server *s, size_t i)

@@ -12,12 +12,11 @@ static int init(tr_bus *b, tr_error *err)
     tr_rng_seed(&b->rng, seed);
     tr_arena_init(&b->arena, ARENA_MAX);
     tr_buf_init(&b->text, TEXT_MAX);
+    tr_buf_init(&b->key, TEXT_MAX);
     b->next_number = 1;
     b->region = tr_strdup(o->region ? o->region : "us-east-1");
     b->dir = tr_strdup(o->dir);
-    b->endpoint = tr_strdup(o->endpoint);
-    if (!b->region || (o->dir && !b->dir) || (o->endpoint && !b->endpoint) ||
-        tr_match_ctx_new(NULL, &b->match))
+    if (!b->region || (o->dir && !b->dir) || tr_match_ctx_new(NULL, &b->match))
         return tr_fail(err, TR_ENOMEM, "out of memory");
     int e = tr__bus_send_open(b, err);
     if (e == 0)
@@ -65,6 +64,16 @@ int tr_bus_open(const tr_bus_options *options, tr_bus **ret_bus, tr_error *err)
     return 0;
 }
 
+int tr_bus_set_endpoint(tr_bus *b, const char *endpoint)
+{
+    char *copy = tr_strdup(endpoint);
+    if (!copy)
+        return TR_ENOMEM;
+    tr_free(b->endpoint);
+    b->endpoint = copy;
+    return 0;
+}
+
 void tr_bus_close(tr_bus *b)
 {
     if (!b)
@@ -76,6 +85,7 @@ void tr_bus_close(tr_bus *b)
     tr_match_ctx_free(b->match);
     tr_arena_done(&b->arena);
     tr_buf_done(&b->text);
+    tr_buf_done(&b->key);
     (void)pthread_mutex_destroy(&b->lock);
     tr_free(b->region);
     tr_free(b->dir);

@@ -33,18 +33,26 @@ typedef struct tr_bus_options {
     const char *region;    /**< Optional: "us-east-1". */
     const tr_server_function *functions; /**< copied */
     size_t function_count;
-    int64_t retry_base_ms;   /**< of the backoff between attempts; 0: 1 s */
-    int64_t retry_cap_ms;    /**< its longest pause; 0: 10 min */
-    bool retry_fixed;        /**< pause for retry_base_ms each time */
+    int64_t retry_base_ms; /**< of the backoff between attempts; 0: 1 s */
+    int64_t retry_cap_ms;  /**< its longest pause; 0: 10 min */
+    bool retry_fixed;      /**< pause for retry_base_ms each time */
+    bool limit_retries;    /**< of targets without a RetryPolicy: `retries`; else 185 */
+    uint32_t retries;
+    int64_t event_age_ms; /**< of targets without a RetryPolicy; 0: 24 h */
+    void (*on_function_log)(void *ctx, const char *function, tr_view line); /**< Optional. */
+    void *function_log_ctx;
     void (*wake)(void *ctx); /**< Optional: an attempt is over: let the engine's thread call tr_bus_run soon.
                                 From any thread. */
     void *wake_ctx;
-    const char *endpoint; /**< Optional: the server's own address, for functions. */
     tr_logger logger;
 } tr_bus_options;
 
 /** Reads what the store holds and goes on with what is pending. TR_ECORRUPT, TR_EIO, TR_ENOMEM. */
 int tr_bus_open(const tr_bus_options *options, tr_bus **ret_bus, tr_error *err);
+/** The server's own address, for the environment of functions that start from now on. TR_ENOMEM. */
+int tr_bus_set_endpoint(tr_bus *bus, const char *endpoint);
+/** Ends the processes of a function; its next event meets fresh ones. */
+void tr_bus_restart_function(tr_bus *bus, tr_view name);
 /** Stops deliveries; what is not done goes on when the store is opened anew. NULL is fine. */
 void tr_bus_close(tr_bus *bus);
 /**

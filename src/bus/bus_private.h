@@ -43,6 +43,7 @@ typedef enum tr_target_kind {
     TR_TARGET_TABLE,
     TR_TARGET_URL,
     TR_TARGET_FUNCTION,
+    TR_TARGET_SINK, /* a failure destination of src/handler */
     TR_TARGET_ARCHIVE
 } tr_target_kind;
 
@@ -57,6 +58,11 @@ typedef struct tr_target {
     struct tr__bus_input *made; /* compiled input path or transformer; see input.c */
     uint32_t retries;
     int64_t age_ms;
+    int64_t retry_base_ms, retry_cap_ms; /* its own pauses; 0: the bus' */
+    int64_t interval_us, next_us;        /* rate: between starts, and the earliest next one; monotonic */
+    struct tr_input_path *order;         /* what deliveries are kept in order by, or NULL */
+    struct tr_lane *lanes;               /* see order.c */
+    struct tr_failure_sink *sink;
     unsigned active, concurrency;
     tr_delivery *first, *last; /* ready */
     struct tr_target *next_ready;
@@ -67,6 +73,8 @@ struct tr_delivery {
     tr_delivery *next;
     tr_bus_event *event;
     tr_target *target;
+    struct tr_lane *lane;   /* NULL: in no order */
+    tr_delivery *lane_next; /* behind it in its lane */
     uint32_t index, attempts;
     int64_t created_ms, due_ms;
 };
@@ -120,6 +128,7 @@ struct tr_bus {
     tr_match_ctx *match;
     tr_arena arena; /* of a publish */
     tr_buf text;    /* scratch of a delivery's input */
+    tr_buf key;     /* scratch of order.c */
     unsigned depth;
     uint64_t news;
     /* deliveries */
@@ -128,6 +137,7 @@ struct tr_bus {
     size_t later_count, later_cap;
     tr_target *ready;
     tr_attempt *attempts;
+    struct tr__loop *sinks; /* the thread of failure destinations, once there is one */
     pthread_mutex_t lock;
     tr_attempt *over; /* under the lock: attempts that other threads are done with */
     struct tr_http_client *http;
@@ -135,6 +145,7 @@ struct tr_bus {
     size_t function_count;
     bool closing, replaying;
     int64_t archive_due_ms;
+    int64_t rate_ms; /* of this run: until a target's rate lets something start */
 };
 
 /* resources.c */
@@ -151,6 +162,8 @@ void tr__bus_state_detach(tr_bus *bus, tr_res *res);
 void tr__bus_state_free(tr_bus *bus, tr_res_kind kind, void *state);
 void tr__bus_target_unref(tr_target *target);
 tr_target *tr__bus_target_find(tr_bus *bus, char kind, tr_view owner, tr_view id);
+/** A target that no rule has, with one reference. NULL without memory. */
+tr_target *tr__bus_target_new(tr_bus *bus, tr_view owner, tr_view id, tr_view arn);
 /** NAME in an ARN of a service: "event-bus/NAME", "table/NAME", "function:NAME", or SQS's last part. */
 tr_view tr__arn_name(tr_view arn, const char *service, const char *type);
 
@@ -167,6 +180,7 @@ typedef struct tr_outcome {
     bool done, retry;
     const char *code; /* as in ERROR_CODE */
     const char *message;
+    tr_view payload; /* of a function that failed: {"errorType":…,"errorMessage":…,"trace":[…]}; else empty */
 } tr_outcome;
 int tr__bus_deliver_load(tr_bus *bus, tr_error *err);
 void tr__bus_deliver_done(tr_bus *bus);
@@ -183,6 +197,23 @@ void tr__dead_letter(tr_bus *bus, const tr_target *target, tr_view event, const 
                      const char *condition, uint32_t retries);
 /** The envelope, from memory or the store (into `out`). */
 int tr__event_text(tr_bus *bus, const tr_bus_event *event, tr_buf *out, tr_view *ret_text);
+
+/* order.c: lanes of a target, in which one delivery waits for the one before it to be done with. */
+/** A new delivery joins the lane of its event, if its target has an order. False: others are before it. */
+bool tr__order_enter(tr_bus *bus, tr_delivery *delivery);
+/** A delivery at the front of its lane leaves; returns the one whose turn it is now, or NULL. */
+tr_delivery *tr__order_leave(tr_delivery *delivery);
+
+/* failure.c */
+/** Appends the failure record of an event that a function was given and that was given up. condition: as in
+ * the dead letter's attribute. TR_ENOMEM, TR_ELIMIT. */
+int tr__failure_record(tr_bus *bus, const tr_delivery *delivery, tr_view input, const tr_outcome *outcome,
+                       const char *condition, tr_buf *out);
+/** Opens a function's destination as a target. TR_EINVAL, TR_ENOMEM, and what opening a sink gives. */
+int tr__failure_target(tr_bus *bus, const char *function, const char *destination, tr_target **ret_target,
+                       tr_error *err);
+/** Puts a failure record into a sink; blocks. */
+int tr__failure_put(tr_target *target, tr_view record, tr_error *err);
 
 /* input.c */
 int tr__bus_input_compile(tr_target *target, tr_view doc, tr_error *err);
@@ -201,6 +232,8 @@ void tr__bus_send_collect(tr_bus *bus);
 /** Whether a function of that name is registered. */
 bool tr__bus_send_knows(const tr_bus *bus, tr_view function);
 unsigned tr__bus_send_concurrency(const tr_bus *bus, tr_view function);
+/** Where its failure records go, or NULL. */
+tr_target *tr__bus_send_failures(const tr_bus *bus, tr_view function);
 
 /* queue.c */
 int tr__queue_new(tr_bus *bus, tr_res *res, const tr_res *old, void **ret_state, tr_error *err);

@@ -32,7 +32,7 @@ static void stage_delivery(tr_bus *b, const tr_delivery *d)
     char key[16], head[DELIVERY_HEAD];
     tr_view owner = tr_view_str(d->target->owner);
     head[0] = TR__BUS_VERSION;
-    head[1] = d->target->kind == TR_TARGET_ARCHIVE ? 'a' : 'r';
+    head[1] = d->target->kind == TR_TARGET_ARCHIVE ? 'a' : d->target->rule_arn[0] ? 'r' : 'f';
     tr_put_be32(head + 2, d->attempts);
     tr_put_be64(head + 6, (uint64_t)d->created_ms);
     tr_put_be64(head + 14, (uint64_t)d->due_ms);
@@ -87,9 +87,14 @@ static void free_delivery(tr_bus *b, tr_delivery *d)
     b->pending--;
 }
 
+static void start_later(tr_bus *b, tr_delivery *d);
+
 static void complete(tr_bus *b, tr_delivery *d)
 {
     char key[16];
+    tr_delivery *next = tr__order_leave(d);
+    if (next)
+        start_later(b, next);
     tr__bus_value_delete(b, delivery_key(d->event->number, d->index, key));
     if (d->event->refs == 1)
         tr__bus_value_delete(b, event_key(d->event->number, key));
@@ -149,6 +154,13 @@ static tr_delivery *take_later(tr_bus *b)
     return first;
 }
 
+/* Its turn in its lane has come: at once, or when it is due. */
+static void start_later(tr_bus *b, tr_delivery *d)
+{
+    if (d->due_ms <= tr_engine_now_ms(b->engine) || put_later(b, d))
+        make_ready(b, d);
+}
+
 static tr_delivery *new_delivery(tr_bus *b, tr_bus_event *event, tr_target *target, uint32_t index)
 {
     tr_delivery *d = tr_calloc(1, sizeof *d);
@@ -185,7 +197,8 @@ int tr__bus_deliver_later(tr_bus *b, tr_target *target, tr_view text, uint32_t i
     d->created_ms = d->due_ms = ev->received_ms;
     stage_delivery(b, d);
     ev->ticket = tr_engine_ticket(b->engine);
-    make_ready(b, d);
+    if (tr__order_enter(b, d))
+        make_ready(b, d);
     return 0;
 }
 
@@ -241,12 +254,38 @@ void tr__dead_letter(tr_bus *b, const tr_target *t, tr_view event, const tr_outc
     tr_buf_done(&attributes);
 }
 
+/* What a function failed to handle goes to its destination, as another delivery. False: it has none. */
+static bool to_destination(tr_bus *b, const tr_delivery *d, tr_view text, const tr_outcome *outcome,
+                           const char *condition)
+{
+    tr_view input, name = tr__arn_name(tr_view_str(d->target->arn), "lambda", "function:");
+    tr_target *to =
+        d->target->kind == TR_TARGET_FUNCTION && condition ? tr__bus_send_failures(b, name) : NULL;
+    tr_bus_event *event = NULL;
+    tr_error err;
+    tr_buf record;
+    if (!to)
+        return false;
+    tr_buf_init(&record, TR__BUS_TEXT_MAX);
+    tr_buf_reset(&b->text);
+    int e = tr__bus_input_make(d->target, text, d->event->received_ms, &b->text, &input, &err);
+    if (e == 0)
+        e = tr__failure_record(b, d, input, outcome, condition, &record);
+    if (e == 0)
+        e = tr__bus_deliver_later(b, to, tr_buf_view(&record), 0, &event);
+    tr_buf_done(&record);
+    if (e)
+        tr_log(&b->options.logger, TR_LOG_ERROR, "a failure record for %s cannot be made: %s", to->arn,
+               tr_strerror(e));
+    return e == 0;
+}
+
 static void give_up(tr_bus *b, tr_delivery *d, const tr_outcome *outcome, const char *condition)
 {
     tr_view text;
     tr_buf loaded;
     tr_buf_init(&loaded, TR__BUS_TEXT_MAX);
-    if (tr__event_text(b, d->event, &loaded, &text) == 0)
+    if (tr__event_text(b, d->event, &loaded, &text) == 0 && !to_destination(b, d, text, outcome, condition))
         tr__dead_letter(b, d->target, text, outcome, condition, d->attempts ? d->attempts - 1 : 0);
     tr_buf_done(&loaded);
     complete(b, d);
@@ -254,9 +293,14 @@ static void give_up(tr_bus *b, tr_delivery *d, const tr_outcome *outcome, const 
 
 static int64_t pause_ms(tr_bus *b, const tr_delivery *d)
 {
+    const tr_target *t = d->target;
     int64_t base = b->options.retry_base_ms ? b->options.retry_base_ms : RETRY_BASE_MS;
     int64_t cap = b->options.retry_cap_ms ? b->options.retry_cap_ms : RETRY_CAP_MS;
-    if (b->options.retry_fixed)
+    if (t->retry_base_ms) {
+        base = t->retry_base_ms;
+        cap = t->retry_cap_ms;
+    }
+    if (t->retry_base_ms ? cap <= base : b->options.retry_fixed)
         return base;
     return 1 + tr_backoff_ms(&b->rng, d->attempts - 1, base, cap);
 }
@@ -285,9 +329,14 @@ void tr__bus_deliver_finish(tr_bus *b, tr_delivery *d, const tr_outcome *outcome
         stage_delivery(b, d);
 }
 
+/* With those behind it in its lane. */
 void tr__bus_deliver_forget(tr_bus *b, tr_delivery *d)
 {
-    free_delivery(b, d);
+    while (d) {
+        tr_delivery *next = tr__order_leave(d);
+        free_delivery(b, d);
+        d = next;
+    }
 }
 
 tr_outcome tr__bus_deliver_inside(tr_bus *b, tr_target *t, tr_view input)
@@ -321,13 +370,34 @@ tr_outcome tr__bus_deliver_inside(tr_bus *b, tr_target *t, tr_view input)
 
 /* --------------------------------------------------------------------------------------------------- run */
 
+/* A rate that was not used up is made good for this long. */
+#define RATE_BURST_US 50000
+
+/* Whether the target's rate lets another attempt start now; sets bus->rate_ms for when it will. */
+static bool rate_allows(tr_bus *b, tr_target *t)
+{
+    if (!t->interval_us)
+        return true;
+    int64_t now = tr_clock_mono_ns() / 1000;
+    if (t->next_us > now) {
+        int64_t ms = (t->next_us - now + 999) / 1000;
+        if (ms < b->rate_ms)
+            b->rate_ms = ms;
+        return false;
+    }
+    if (t->next_us < now - RATE_BURST_US)
+        t->next_us = now - RATE_BURST_US;
+    t->next_us += t->interval_us;
+    return true;
+}
+
 static void start_ready(tr_bus *b, tr_target *t, uint64_t synced)
 {
     if (t->kind == TR_TARGET_ARCHIVE) {
         tr__archive_take(b, t, synced);
         return;
     }
-    while (t->first && t->active < t->concurrency && t->first->event->ticket <= synced) {
+    while (t->first && t->active < t->concurrency && t->first->event->ticket <= synced && rate_allows(b, t)) {
         tr_delivery *d = t->first;
         t->first = d->next;
         if (!t->first)
@@ -361,6 +431,7 @@ int64_t tr_bus_run(tr_bus *b)
     int64_t now = tr_engine_now_ms(b->engine), next = now + IDLE_MS;
     if (b->closing)
         return IDLE_MS;
+    b->rate_ms = IDLE_MS;
     tr__bus_send_collect(b);
     while (b->later_count && b->later[0]->due_ms <= now)
         make_ready(b, take_later(b));
@@ -373,6 +444,8 @@ int64_t tr_bus_run(tr_bus *b)
         next = queues;
     if (b->later_count && b->later[0]->due_ms < next)
         next = b->later[0]->due_ms;
+    if (now + b->rate_ms < next)
+        next = now + b->rate_ms;
     return next > now ? next - now : 0;
 }
 
@@ -418,6 +491,10 @@ static int load_delivery(tr_bus *b, tr_view key, tr_view value, tr_bus_event **e
         tr__bus_target_find(b, value.ptr[1], tr_view_of(value.ptr + DELIVERY_HEAD, len),
                             tr_view_of(value.ptr + DELIVERY_HEAD + len, value.len - DELIVERY_HEAD - len));
     if (!target) {
+        if (value.ptr[1] == 'f')
+            tr_log(&b->options.logger, TR_LOG_WARN,
+                   "a failure record is dropped: function %.*s has no destination any more", (int)len,
+                   value.ptr + DELIVERY_HEAD);
         tr__bus_value_delete(b, key);
         return 0;
     }
@@ -430,9 +507,8 @@ static int load_delivery(tr_bus *b, tr_view key, tr_view value, tr_bus_event **e
     d->attempts = tr_get_be32(value.ptr + 2);
     d->created_ms = (int64_t)tr_get_be64(value.ptr + 6);
     d->due_ms = (int64_t)tr_get_be64(value.ptr + 14);
-    if (d->due_ms > tr_engine_now_ms(b->engine))
-        return put_later(b, d) ? tr_fail(err, TR_ENOMEM, "out of memory") : 0;
-    make_ready(b, d);
+    if (tr__order_enter(b, d))
+        start_later(b, d);
     return 0;
 }
 
@@ -484,14 +560,14 @@ int tr__bus_deliver_load(tr_bus *b, tr_error *err)
 void tr__bus_deliver_done(tr_bus *b)
 {
     while (b->later_count)
-        free_delivery(b, b->later[--b->later_count]);
+        tr__bus_deliver_forget(b, b->later[--b->later_count]);
     tr_free(b->later);
     b->later = NULL;
     for (tr_target *t; (t = b->ready) != NULL;) {
         b->ready = t->next_ready;
         for (tr_delivery *d; (d = t->first) != NULL;) {
             t->first = d->next;
-            free_delivery(b, d);
+            tr__bus_deliver_forget(b, d);
         }
         t->last = NULL;
         tr__bus_target_unref(t);

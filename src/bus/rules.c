@@ -2,6 +2,9 @@
 /* What is parsed from the documents of buses, rules and archives, and how it takes part in matching. */
 #include "bus/bus_private.h"
 
+#include <tailrace/mapping.h>
+#include <tailrace/transform.h>
+
 #define DOC_ARENA_MAX ((size_t)8 * 1024 * 1024)
 
 #define RETRIES_DEFAULT 185 /* of a target without a RetryPolicy (EventBridge User Guide) */
@@ -33,6 +36,9 @@ tr_view tr__arn_name(tr_view arn, const char *service, const char *type)
 static void free_target(tr_target *t)
 {
     tr__bus_input_free(t);
+    tr_input_path_free(t->order);
+    if (t->sink)
+        t->sink->free(t->sink);
     tr_free(t->doc);
     tr_free(t->owner);
     tr_free(t->id);
@@ -76,7 +82,7 @@ static bool copy_text(tr_view doc, const char *name, tr_arena *arena, char **out
     return !text.ptr || *out;
 }
 
-static tr_target *new_target(tr_view owner, tr_view id)
+static tr_target *new_target(const tr_bus *bus, tr_view owner, tr_view id)
 {
     tr_target *t = tr_calloc(1, sizeof *t);
     if (!t)
@@ -84,34 +90,73 @@ static tr_target *new_target(tr_view owner, tr_view id)
     t->refs = 1;
     t->owner = tr__bus_copy(owner);
     t->id = tr__bus_copy(id);
-    t->retries = RETRIES_DEFAULT;
-    t->age_ms = (int64_t)AGE_DEFAULT_S * 1000;
+    t->retries = bus->options.limit_retries ? bus->options.retries : RETRIES_DEFAULT;
+    t->age_ms = bus->options.event_age_ms ? bus->options.event_age_ms : (int64_t)AGE_DEFAULT_S * 1000;
     if (t->owner && t->id)
         return t;
     free_target(t);
     return NULL;
 }
 
+tr_target *tr__bus_target_new(tr_bus *bus, tr_view owner, tr_view id, tr_view arn)
+{
+    tr_target *t = new_target(bus, owner, id);
+    if (!t)
+        return NULL;
+    t->arn = tr__bus_copy(arn);
+    t->rule_arn = tr_strdup("");
+    if (t->arn && t->rule_arn) {
+        set_kind(bus, t);
+        return t;
+    }
+    free_target(t);
+    return NULL;
+}
+
+/* Delivery: {"Concurrency","RatePerSecond","OrderBy","RetryDelayMs","RetryMaxDelayMs"}, tailrace's own
+ * member. */
+static int read_delivery(tr_target *t, tr_view doc, tr_arena *arena, tr_error *err)
+{
+    tr_view order = tr_doc_text(doc, "OrderBy", arena);
+    int64_t rate = tr_doc_int(doc, "RatePerSecond", 0), at_once = tr_doc_int(doc, "Concurrency", 0);
+    if (at_once > 0)
+        t->concurrency = (unsigned)at_once;
+    if (rate > 0)
+        t->interval_us = 1000000 / rate;
+    t->retry_base_ms = tr_doc_int(doc, "RetryDelayMs", 0);
+    t->retry_cap_ms = tr_doc_int(doc, "RetryMaxDelayMs", t->retry_base_ms);
+    int e = order.ptr ? tr_input_path_compile(order, t->id, &t->order, err) : 0;
+    if (e == TR_EINVAL)
+        return tr_fail_service(err, e, 400, "ValidationException",
+                               "OrderBy of target %s is not a path such as $.detail.key.pk.", t->id);
+    return e;
+}
+
 static int make_target(tr_bus *bus, const tr_rule *rule, tr_view doc, tr_arena *arena, tr_target **ret_target,
                        tr_error *err)
 {
-    tr_target *t = new_target(rule->matched.res->name, tr_doc_text(doc, "Id", arena));
+    tr_target *t = new_target(bus, rule->matched.res->name, tr_doc_text(doc, "Id", arena));
     if (!t)
         return tr_fail(err, TR_ENOMEM, "out of memory");
     tr_view policy = tr_doc_raw(doc, "RetryPolicy");
-    t->retries = (uint32_t)tr_doc_int(policy, "MaximumRetryAttempts", RETRIES_DEFAULT);
-    t->age_ms = tr_doc_int(policy, "MaximumEventAgeInSeconds", AGE_DEFAULT_S) * 1000;
+    int64_t age_s = tr_doc_int(policy, "MaximumEventAgeInSeconds", 0);
+    t->retries = (uint32_t)tr_doc_int(policy, "MaximumRetryAttempts", t->retries);
+    if (age_s)
+        t->age_ms = age_s * 1000;
     t->doc = tr__bus_copy(doc);
     t->rule_arn = tr_strdup(rule->arn);
     bool ok = t->doc && t->rule_arn && copy_text(doc, "Arn", arena, &t->arn) && t->arn &&
               copy_text(doc, "Input", arena, &t->input) && copy_text(doc, "InputPath", arena, &t->path) &&
               copy_text(tr_doc_raw(doc, "DeadLetterConfig"), "Arn", arena, &t->dead_letters);
     int e = ok ? tr__bus_input_compile(t, doc, err) : tr_fail(err, TR_ENOMEM, "out of memory");
+    if (e == 0) {
+        set_kind(bus, t);
+        e = read_delivery(t, tr_doc_raw(doc, "Delivery"), arena, err);
+    }
     if (e) {
         free_target(t);
         return e;
     }
-    set_kind(bus, t);
     *ret_target = t;
     return 0;
 }
@@ -149,6 +194,8 @@ static int make_targets(tr_bus *bus, tr_rule *rule, const tr_res *old, tr_arena 
 
 tr_target *tr__bus_target_find(tr_bus *bus, char kind, tr_view owner, tr_view id)
 {
+    if (kind == 'f')
+        return tr__bus_send_failures(bus, owner);
     tr_res *res = tr_bus_find(bus, kind == 'a' ? TR_RES_ARCHIVE : TR_RES_RULE, owner);
     if (res && kind == 'a')
         return ((tr_archive *)res->state)->target;
@@ -229,7 +276,7 @@ static int new_archive(tr_bus *bus, tr_res *res, const tr_res *old, tr_arena *ar
     if (e == 0 && before) {
         archive->target = before->target;
         archive->target->refs++;
-    } else if (e == 0 && (archive->target = new_target(res->name, (tr_view){NULL, 0})) != NULL) {
+    } else if (e == 0 && (archive->target = new_target(bus, res->name, (tr_view){NULL, 0})) != NULL) {
         archive->target->kind = TR_TARGET_ARCHIVE;
     } else if (e == 0) {
         e = tr_fail(err, TR_ENOMEM, "out of memory");

@@ -13,8 +13,14 @@
 #define URL_TIMEOUT_MS 30000
 
 struct tr__bus_function {
-    char *name, *target;
+    tr_bus *bus;
+    char *name, *target, *directory, *on_failure;
+    char **environment;
+    size_t environment_count;
+    unsigned concurrency;
+    int64_t timeout_ms;
     tr_handler *handler; /* started with the first event */
+    tr_target *failures; /* NULL: none */
 };
 
 /** An attempt under way on another thread, or in the HTTP client. */
@@ -25,7 +31,11 @@ struct tr_attempt {
     tr_attempt *next_over;
     tr_outcome outcome;
     char message[512];
+    tr_buf payload;    /* of a function: {"errorType":…}; of a sink: the failure record */
+    tr_target *target; /* of a sink */
 };
+
+#define PAYLOAD_MAX ((size_t)8 * 1024 * 1024)
 
 /* --------------------------------------------------------------------------------------------- attempts */
 
@@ -36,6 +46,7 @@ static tr_attempt *begin(tr_bus *b, tr_delivery *d)
         return NULL;
     a->bus = b;
     a->delivery = d;
+    tr_buf_init(&a->payload, PAYLOAD_MAX);
     a->next = b->attempts;
     if (b->attempts)
         b->attempts->prev = a;
@@ -53,6 +64,14 @@ static void unlink_attempt(tr_attempt *a)
         a->next->prev = a->prev;
 }
 
+static void free_attempt(tr_attempt *a)
+{
+    if (!a)
+        return;
+    tr_buf_done(&a->payload);
+    tr_free(a);
+}
+
 static void end(tr_attempt *a)
 {
     tr_bus *b = a->bus;
@@ -60,7 +79,15 @@ static void end(tr_attempt *a)
         unlink_attempt(a);
         tr__bus_deliver_finish(b, a->delivery, &a->outcome);
     }
-    tr_free(a);
+    free_attempt(a);
+}
+
+/* An attempt that could not be begun. */
+static void undo(tr_attempt *a)
+{
+    if (a)
+        unlink_attempt(a);
+    free_attempt(a);
 }
 
 /* From any thread: the attempt is over. */
@@ -106,7 +133,7 @@ static void set_message(tr_attempt *a, tr_view text)
 static void finish_now(tr_bus *b, tr_delivery *d, bool done, bool retry, const char *code,
                        const char *message)
 {
-    const tr_outcome outcome = {done, retry, code, message};
+    const tr_outcome outcome = {.done = done, .retry = retry, .code = code, .message = message};
     tr__bus_deliver_finish(b, d, &outcome);
 }
 
@@ -154,9 +181,7 @@ static void send_url(tr_bus *b, tr_delivery *d, const char *url, tr_view input)
     int e = a ? tr_http_client_send(b->http, &call, on_answer, a, NULL) : TR_ENOMEM;
     if (e == 0)
         return;
-    if (a)
-        unlink_attempt(a);
-    tr_free(a);
+    undo(a);
     finish_now(b, d, false, e != TR_EINVAL, "SDK_CLIENT_ERROR",
                e == TR_EINVAL ? "the URL is not valid" : tr_strerror(e));
 }
@@ -184,7 +209,37 @@ bool tr__bus_send_knows(const tr_bus *b, tr_view name)
 unsigned tr__bus_send_concurrency(const tr_bus *b, tr_view name)
 {
     const tr__bus_function *f = find(b, name);
+    if (f && f->concurrency)
+        return f->concurrency;
     return f && strncmp(f->target, "http", 4) == 0 ? 16 : 1;
+}
+
+tr_target *tr__bus_send_failures(const tr_bus *b, tr_view name)
+{
+    const tr__bus_function *f = find(b, name);
+    return f ? f->failures : NULL;
+}
+
+void tr_bus_restart_function(tr_bus *b, tr_view name)
+{
+    tr__bus_function *f = find(b, name);
+    if (f && f->handler)
+        tr_handler_restart(f->handler);
+}
+
+/* What Lambda gives back for a handler that failed. */
+static void put_payload(tr_attempt *a, const tr_handler_result *result)
+{
+    tr_json_writer w;
+    tr_json_write_init(&w, &a->payload);
+    tr_json_begin_object(&w);
+    tr_json_member_string(&w, "errorType", result->error_type.len ? result->error_type : TR_VIEW("Error"));
+    tr_json_member_string(&w, "errorMessage", result->error_message);
+    tr_json_name(&w, "trace");
+    tr_json_value(&w, result->trace.len ? result->trace : TR_VIEW("[]"));
+    tr_json_end_object(&w);
+    if (tr_buf_status(&a->payload) == 0)
+        a->outcome.payload = tr_buf_view(&a->payload);
 }
 
 /* On the handler's thread. */
@@ -196,7 +251,18 @@ static void on_result(void *ctx, const tr_handler_result *result)
     a->outcome.code = result->code == TR_ETIMEOUT ? "TIMEOUT" : "SDK_CLIENT_ERROR";
     set_message(a,
                 result->error_message.len ? result->error_message : tr_view_str(tr_strerror(result->code)));
+    if (result->code)
+        put_payload(a, result);
     hand_over(a);
+}
+
+/* A line that a function wrote, on its handler's thread. */
+static void on_line(void *ctx, tr_view line)
+{
+    const tr__bus_function *f = ctx;
+    const tr_bus_options *o = &f->bus->options;
+    if (o->on_function_log)
+        o->on_function_log(o->function_log_ctx, f->name, line);
 }
 
 static int start_handler(tr_bus *b, tr__bus_function *f, tr_error *err)
@@ -213,12 +279,28 @@ static int start_handler(tr_bus *b, tr__bus_function *f, tr_error *err)
         const tr_handler_options options = {.kind = kinds[i].kind,
                                             .target = f->target + len,
                                             .name = f->name,
+                                            .directory = f->directory,
+                                            .environment = (const char *const *)f->environment,
+                                            .environment_count = f->environment_count,
+                                            .concurrency = f->concurrency,
+                                            .timeout_ms = f->timeout_ms,
+                                            .on_log = on_line,
+                                            .log_ctx = f,
                                             .endpoint = b->endpoint,
                                             .region = b->region,
                                             .logger = b->options.logger};
         return tr_handler_new(&options, &f->handler, err);
     }
     return tr_fail(err, TR_EINVAL, "a function is exec:, exec-each:, handler:, file:, stdout: or a URL");
+}
+
+/* {"event":…}, in the attempt's buffer. */
+static tr_view wrapped(tr_attempt *a, tr_view input)
+{
+    tr_buf_put_str(&a->payload, "{\"event\":");
+    tr_buf_put_view(&a->payload, input);
+    tr_buf_putc(&a->payload, '}');
+    return tr_buf_view(&a->payload);
 }
 
 static void send_handler(tr_bus *b, tr_delivery *d, tr__bus_function *f, tr_view input)
@@ -233,14 +315,57 @@ static void send_handler(tr_bus *b, tr_delivery *d, tr__bus_function *f, tr_view
         return;
     }
     tr_attempt *a = begin(b, d);
-    int e = a ? tr_handler_invoke(f->handler, input, on_result, a) : TR_ENOMEM;
+    /* a process that stays knows its lines by their id, and the event has one of its own */
+    tr_view event = a && strncmp(f->target, "exec:", 5) == 0 ? wrapped(a, input) : input;
+    int e = !a ? TR_ENOMEM : tr_buf_status(&a->payload);
+    if (e == 0)
+        e = tr_handler_invoke(f->handler, event, on_result, a);
+    if (a)
+        tr_buf_reset(&a->payload);
     if (e == 0)
         return;
-    if (a)
-        unlink_attempt(a);
-    tr_free(a);
+    undo(a);
+    finish_now(b, d, false, e != TR_EINVAL, e == TR_EINVAL ? "INVALID_PARAMETER" : "SDK_CLIENT_ERROR",
+               e == TR_EINVAL ? "What the function is given is not a JSON object." : tr_strerror(e));
+}
+
+/* -------------------------------------------------------------------------------- failure destinations */
+
+/* On the sinks' thread. */
+static void put_sink(void *ctx)
+{
+    tr_attempt *a = ctx;
+    tr_error err;
+    err.message[0] = 0;
+    int e = tr__failure_put(a->target, tr_buf_view(&a->payload), &err);
+    a->outcome.done = e == 0;
+    a->outcome.retry = true;
+    a->outcome.code = "SDK_CLIENT_ERROR";
+    set_message(a, tr_view_str(err.message[0] ? err.message : tr_strerror(e)));
+    hand_over(a);
+}
+
+static void send_sink(tr_bus *b, tr_delivery *d, tr_view record)
+{
+    tr_error err;
+    int e = b->sinks ? 0 : tr__loop_new(&b->sinks, &err);
+    tr_attempt *a = e ? NULL : begin(b, d);
+    if (e == 0 && !a)
+        e = TR_ENOMEM;
+    if (e == 0) {
+        a->target = d->target;
+        tr_buf_put_view(&a->payload, record);
+        e = tr_buf_status(&a->payload);
+    }
+    if (e == 0)
+        e = tr__loop_post(b->sinks, put_sink, a);
+    if (e == 0)
+        return;
+    undo(a);
     finish_now(b, d, false, true, "SDK_CLIENT_ERROR", tr_strerror(e));
 }
+
+/* ------------------------------------------------------------------------------------------------- lines */
 
 /* A line at the file's end, written in one piece. */
 static void send_line(tr_bus *b, tr_delivery *d, const char *path, tr_view input)
@@ -339,6 +464,9 @@ static void send_input(tr_bus *b, tr_delivery *d, tr_view input)
     case TR_TARGET_FUNCTION:
         send_function(b, d, tr__arn_name(arn, "lambda", "function:"), input);
         return;
+    case TR_TARGET_SINK:
+        send_sink(b, d, input);
+        return;
     case TR_TARGET_TABLE:
         send_table(b, d, tr__arn_name(arn, "dynamodb", "table/"), input);
         return;
@@ -367,32 +495,64 @@ void tr__bus_send(tr_bus *b, tr_delivery *d)
 
 /* -------------------------------------------------------------------------------------------- open, close */
 
+static int check_kind(const tr__bus_function *f, tr_error *err)
+{
+    static const char *const kinds[] = {
+        "exec:", "exec-each:", "handler:", "file:", "stdout:", "http://", "https://"};
+    for (size_t k = 0; k < TR_COUNT(kinds); k++)
+        if (strncmp(f->target, kinds[k], strlen(kinds[k])) == 0)
+            return 0;
+    return tr_fail(err, TR_EINVAL,
+                   "function %s: '%s' is none of exec:COMMAND, exec-each:COMMAND, handler:MODULE.EXPORT, "
+                   "file:PATH, stdout:, http://… and https://…",
+                   f->name, f->target);
+}
+
+static int copy_function(tr_bus *b, const tr_server_function *from, tr__bus_function *f, tr_error *err)
+{
+    f->bus = b;
+    f->name = tr_strdup(from->name);
+    f->target = tr_strdup(from->target);
+    f->directory = tr_strdup(from->directory);
+    f->on_failure = tr_strdup(from->on_failure);
+    f->concurrency = from->concurrency;
+    f->timeout_ms = from->timeout_ms;
+    f->environment = from->environment_count ? tr_calloc(from->environment_count, sizeof(char *)) : NULL;
+    bool ok = f->name && f->target && (!from->directory || f->directory) &&
+              (!from->on_failure || f->on_failure) && (!from->environment_count || f->environment);
+    for (size_t i = 0; ok && i < from->environment_count; i++)
+        ok = (f->environment[f->environment_count++] = tr_strdup(from->environment[i])) != NULL;
+    return ok ? check_kind(f, err) : tr_fail(err, TR_ENOMEM, "out of memory");
+}
+
 static int copy_functions(tr_bus *b, tr_error *err)
 {
     const tr_bus_options *o = &b->options;
+    int e = 0;
     b->functions = o->function_count ? tr_calloc(o->function_count, sizeof *b->functions) : NULL;
     if (o->function_count && !b->functions)
         return tr_fail(err, TR_ENOMEM, "out of memory");
-    for (size_t i = 0; i < o->function_count; i++) {
-        tr__bus_function *f = &b->functions[b->function_count++];
-        f->name = tr_strdup(o->functions[i].name);
-        f->target = tr_strdup(o->functions[i].target);
-        if (!f->name || !f->target)
-            return tr_fail(err, TR_ENOMEM, "out of memory");
-        static const char *const kinds[] = {
-            "exec:", "exec-each:", "handler:", "file:", "stdout:", "http://", "https://"};
-        bool known = false;
-        for (size_t k = 0; k < TR_COUNT(kinds); k++)
-            known |= strncmp(f->target, kinds[k], strlen(kinds[k])) == 0;
-        if (!known)
-            return tr_fail(err, TR_EINVAL,
-                           "function %s: '%s' is none of exec:COMMAND, exec-each:COMMAND, "
-                           "handler:MODULE.EXPORT, file:PATH, "
-                           "stdout:, http://… and https://…",
-                           f->name, f->target);
-    }
+    for (size_t i = 0; e == 0 && i < o->function_count; i++)
+        e = copy_function(b, &o->functions[i], &b->functions[b->function_count++], err);
+    for (size_t i = 0; e == 0 && i < b->function_count; i++)
+        if (b->functions[i].on_failure)
+            e = tr__failure_target(b, b->functions[i].name, b->functions[i].on_failure,
+                                   &b->functions[i].failures, err);
     b->options.functions = NULL;
-    return 0;
+    return e;
+}
+
+static void free_function(tr__bus_function *f)
+{
+    tr_handler_free(f->handler);
+    tr__bus_target_unref(f->failures);
+    for (size_t i = 0; i < f->environment_count; i++)
+        tr_free(f->environment[i]);
+    tr_free(f->environment);
+    tr_free(f->name);
+    tr_free(f->target);
+    tr_free(f->directory);
+    tr_free(f->on_failure);
 }
 
 int tr__bus_send_open(tr_bus *b, tr_error *err)
@@ -417,11 +577,10 @@ void tr__bus_send_close(tr_bus *b)
     b->attempts = NULL;
     tr_http_client_free(b->http);
     b->http = NULL;
-    for (size_t i = 0; i < b->function_count; i++) {
-        tr_handler_free(b->functions[i].handler);
-        tr_free(b->functions[i].name);
-        tr_free(b->functions[i].target);
-    }
+    tr__loop_free(b->sinks);
+    b->sinks = NULL;
+    for (size_t i = 0; i < b->function_count; i++)
+        free_function(&b->functions[i]);
     tr_free(b->functions);
     b->functions = NULL;
     b->function_count = 0;

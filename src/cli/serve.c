@@ -4,6 +4,7 @@
 #include <tailrace/engine.h>
 
 #include <signal.h>
+#include <stdio.h>
 
 /* tailrace serve: the embedded engine over HTTP, until a signal ends it. */
 
@@ -26,7 +27,11 @@ enum {
     OPT_CORS,
     OPT_CACHE,
     OPT_FUNCTION,
-    OPT_RETRY_DELAY
+    OPT_RETRY_DELAY,
+    OPT_RETRIES,
+    OPT_EVENT_AGE,
+    OPT_ON_FAILURE,
+    OPT_PUT_EVENTS
 };
 
 static const tr_cli_option options[] = {
@@ -48,6 +53,13 @@ static const tr_cli_option options[] = {
      "URL; may be given several times"},
     {"retry-delay", OPT_RETRY_DELAY, "DURATION",
      "pause this long before each retry of the bus\n(from 1s to 10m, growing, with jitter)"},
+    {"retries", OPT_RETRIES, "N", "of targets without a RetryPolicy (185)"},
+    {"event-age", OPT_EVENT_AGE, "DURATION", "after which such targets give an event up (24h)"},
+    {"on-failure", OPT_ON_FAILURE, "NAME=DEST",
+     "where events go that function NAME failed to handle:\nanother function's name, an ARN, a URL, "
+     "file:PATH or\n"
+     "sqlite:PATH"},
+    {"put-events-size", OPT_PUT_EVENTS, "SIZE", "the largest PutEvents request, up to 1MiB (256KiB)"},
     {"cache", OPT_CACHE, "SIZE", "ceiling of the store's caches and buffers (64MiB)"},
     {NULL, 0, NULL, NULL}};
 
@@ -81,7 +93,7 @@ static int add_function(const tr_cli *cli, settings *s)
         return tr_cli_usage(cli, "--function may be given at most %d times", FUNCTIONS_MAX);
     memcpy(s->names[at], cli->value, len);
     s->names[at][len] = 0;
-    s->functions[at] = (tr_server_function){s->names[at], equals + 1};
+    s->functions[at] = (tr_server_function){.name = s->names[at], .target = equals + 1};
     s->server.functions = s->functions;
     s->server.function_count++;
     return 0;
@@ -96,17 +108,43 @@ static int take_cache(const tr_cli *cli, uint64_t *ret_bytes)
     return e;
 }
 
+/* NAME=DEST, of a function that was given before. */
+static int set_failure(const tr_cli *cli, settings *s)
+{
+    const char *equals = strchr(cli->value, '=');
+    for (size_t i = 0; equals && equals[1] && i < s->server.function_count; i++)
+        if (strlen(s->names[i]) == (size_t)(equals - cli->value) &&
+            strncmp(s->names[i], cli->value, (size_t)(equals - cli->value)) == 0) {
+            s->functions[i].on_failure = equals + 1;
+            return 0;
+        }
+    return tr_cli_usage(cli, "--on-failure needs NAME=DEST with the NAME of a --function before it, not '%s'",
+                        cli->value);
+}
+
+static int take_size(const tr_cli *cli, settings *s)
+{
+    uint64_t number;
+    int e = tr_cli_size(cli, "put-events-size", &number);
+    s->server.put_events_bytes = e ? 0 : (size_t)number;
+    return e;
+}
+
 static int take_number(const tr_cli *cli, settings *s, int option)
 {
     uint64_t number;
-    int e =
-        option == OPT_CACHE ? take_cache(cli, &number) : tr_cli_number(cli, "stream-shards", 1, 256, &number);
+    int e = option == OPT_CACHE     ? take_cache(cli, &number)
+            : option == OPT_RETRIES ? tr_cli_number(cli, "retries", 0, UINT32_MAX, &number)
+                                    : tr_cli_number(cli, "stream-shards", 1, 256, &number);
     if (e)
         return e;
     if (option == OPT_CACHE)
         s->server.memory_bytes = (size_t)number;
+    else if (option == OPT_RETRIES)
+        s->server.bus_retries = (uint32_t)number;
     else
         s->server.stream_shards = (unsigned)number;
+    s->server.bus_limit_retries |= option == OPT_RETRIES;
     return 0;
 }
 
@@ -135,6 +173,12 @@ static int take_option(const tr_cli *cli, settings *s, int option)
     case OPT_RETRY_DELAY:
         o->bus_retry_fixed = true;
         return tr_cli_duration_within(cli, "retry-delay", "1ms", "1d", &o->bus_retry_base_ms);
+    case OPT_EVENT_AGE:
+        return tr_cli_duration_within(cli, "event-age", "1s", "1d", &o->bus_event_age_ms);
+    case OPT_ON_FAILURE:
+        return set_failure(cli, s);
+    case OPT_PUT_EVENTS:
+        return take_size(cli, s);
     case OPT_SHARD_LIFETIME:
         return tr_cli_duration_within(cli, "shard-lifetime", "100ms", "365d", &o->shard_lifetime_ms);
     case OPT_ITERATOR_LIFETIME:
@@ -146,6 +190,13 @@ static int take_option(const tr_cli *cli, settings *s, int option)
     default:
         return take_number(cli, s, option);
     }
+}
+
+/* What functions say goes to stderr, a line at a time. */
+static void print_line(void *ctx, const char *function, tr_view line)
+{
+    (void)ctx;
+    (void)fprintf(stderr, "%s: %.*s\n", function, TR_FMT(line));
 }
 
 static int check(const tr_cli *cli, settings *s)
@@ -160,6 +211,7 @@ static int check(const tr_cli *cli, settings *s)
     s->server.cors = s->cors;
     s->server.socket = s->server.data_dir != NULL;
     s->server.logger = tr_cli_logger();
+    s->server.on_function_log = print_line;
     return 0;
 }
 

@@ -1,43 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Archives, replays and what targets are given, through the wire operations. */
-#include "../embedded.h"
+#include "bus_test.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-static void call(tr_client *client, tr_service service, const char *operation, const char *body, tr_buf *out)
-{
-    tr_request request = {.service = service, .operation = operation, .body = tr_view_str(body)};
-    tr_error err = {0};
-    tr_buf_reset(out);
-    if (tr_client_call_wait(client, &request, out, &err))
-        fail_msg("%s %s: %s %s", operation, body, err.type, err.message);
-    assert_non_null(tr_buf_cstr(out));
-}
-
-static void refused(tr_client *client, const char *operation, const char *body, const char *type,
-                    const char *message)
-{
-    tr_request request = {.service = TR_EVENTS, .operation = operation, .body = tr_view_str(body)};
-    tr_error err = {0};
-    assert_int_not_equal(tr_client_call_wait(client, &request, NULL, &err), 0);
-    assert_string_equal(err.type, type);
-    assert_string_equal(err.message, message);
-}
-
-static void expect(const tr_buf *out, const char *text)
-{
-    if (tr_view_find(tr_buf_view(out), tr_view_str(text), 0) == SIZE_MAX)
-        fail_msg("'%s' is not in %s", text, out->ptr);
-}
-
-#define EVENTS(op, body) call(e.client, TR_EVENTS, op, body, &out)
-#define SQS(op, body)    call(e.client, TR_SQS, op, body, &out)
-#define BUS_ARN(name)    "arn:aws:events:us-east-1:000000000000:event-bus/" name
-#define ARCHIVE_ARN      "arn:aws:events:us-east-1:000000000000:archive/a"
-#define QUEUE_ARN        "arn:aws:sqs:us-east-1:000000000000:q"
-#define RECEIVE          "{\"QueueUrl\":\"q\",\"WaitTimeSeconds\":5}"
+#define ARCHIVE_ARN "arn:aws:events:us-east-1:000000000000:archive/a"
+#define RECEIVE     "{\"QueueUrl\":\"q\",\"WaitTimeSeconds\":5}"
 
 static void put_event(tr_client *client, unsigned n, tr_buf *out)
 {
@@ -74,7 +40,8 @@ static void set_up(embedded e, tr_buf out)
     EVENTS("PutRule",
            "{\"Name\":\"r\",\"EventBusName\":\"b\",\"EventPattern\":\"{\\\"source\\\":[\\\"s\\\"]}\"}");
     EVENTS("PutTargets",
-           "{\"Rule\":\"r\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"" QUEUE_ARN "\"}]}");
+           "{\"Rule\":\"r\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"" QUEUE_ARN(
+               "q") "\"}]}");
     tr_buf_done(&out);
 }
 
@@ -96,13 +63,13 @@ static void replays(embedded e)
     expect(&out, "\\\"replay-name\\\":\\\"p\\\"");
     EVENTS("DescribeArchive", "{\"ArchiveName\":\"a\"}");
     expect(&out, "\"EventCount\":250"); /* replayed events are not archived again */
-    refused(e.client, "StartReplay",
+    refused(e.client, TR_EVENTS, "StartReplay",
             "{\"ReplayName\":\"p2\",\"EventSourceArn\":\"" ARCHIVE_ARN
             "\",\"EventStartTime\":1,\"EventEndTime\":2,"
             "\"Destination\":{\"Arn\":\"" BUS_ARN("default") "\"}}",
             "ValidationException",
             "Parameter Destination.Arn is not valid. Reason: Cross event bus replay is not permitted.");
-    refused(e.client, "StartReplay",
+    refused(e.client, TR_EVENTS, "StartReplay",
             "{\"ReplayName\":\"p2\",\"EventSourceArn\":\"" ARCHIVE_ARN
             "\",\"EventStartTime\":2,\"EventEndTime\":2,"
             "\"Destination\":{\"Arn\":\"" BUS_ARN("b") "\"}}",
@@ -157,21 +124,24 @@ static void inputs(void **state)
     EVENTS("PutRule",
            "{\"Name\":\"r\",\"EventBusName\":\"b\",\"EventPattern\":\"{\\\"source\\\":[\\\"s\\\"]}\"}");
     EVENTS("PutTargets",
-           "{\"Rule\":\"r\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"" QUEUE_ARN "\","
-           "\"InputPath\":\"$.detail.log\"}]}");
+           "{\"Rule\":\"r\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"" QUEUE_ARN(
+               "q") "\","
+                    "\"InputPath\":\"$.detail.log\"}]}");
     put_event(e.client, 1, &out);
     SQS("ReceiveMessage", RECEIVE);
     expect(&out, "\"Body\":\"\\\"users\\\"\"");
     EVENTS("PutTargets",
-           "{\"Rule\":\"r\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"" QUEUE_ARN "\","
-           "\"InputTransformer\":{\"InputPathsMap\":{\"n\":\"$.detail.n\"},\"InputTemplate\":"
-           "\"{\\\"rule\\\":\\\"<aws.events.rule-name>\\\",\\\"n\\\":<n>}\"}}]}");
+           "{\"Rule\":\"r\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"" QUEUE_ARN(
+               "q") "\","
+                    "\"InputTransformer\":{\"InputPathsMap\":{\"n\":\"$.detail.n\"},\"InputTemplate\":"
+                    "\"{\\\"rule\\\":\\\"<aws.events.rule-name>\\\",\\\"n\\\":<n>}\"}}]}");
     put_event(e.client, 7, &out);
     SQS("ReceiveMessage", RECEIVE);
     expect(&out, "{\\\"rule\\\":\\\"r\\\",\\\"n\\\":7}");
-    refused(e.client, "PutTargets",
-            "{\"Rule\":\"r\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"X\",\"Arn\":\"" QUEUE_ARN "\","
-            "\"InputTransformer\":{\"InputTemplate\":\"{\\\"n\\\":<Y>}\"}}]}",
+    refused(e.client, TR_EVENTS, "PutTargets",
+            "{\"Rule\":\"r\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"X\",\"Arn\":\"" QUEUE_ARN(
+                "q") "\","
+                     "\"InputTransformer\":{\"InputTemplate\":\"{\\\"n\\\":<Y>}\"}}]}",
             "ValidationException", "InputTemplate for target X contains invalid placeholder Y.");
     tr_buf_done(&out);
     embedded_close(&e);

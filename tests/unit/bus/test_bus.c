@@ -1,56 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The embedded EventBridge through the wire operations, in this process. */
-#include "../embedded.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-static void call(embedded *e, tr_service service, const char *operation, const char *body, tr_buf *out)
-{
-    tr_request request = {.service = service, .operation = operation, .body = tr_view_str(body)};
-    tr_error err = {0};
-    tr_buf_reset(out);
-    if (tr_client_call_wait(e->client, &request, out, &err))
-        fail_msg("%s %s: %s %s", operation, body, err.type, err.message);
-    assert_non_null(tr_buf_cstr(out));
-}
-
-static void refused(embedded *e, tr_service service, const char *operation, const char *body,
-                    const char *type, const char *message)
-{
-    tr_request request = {.service = service, .operation = operation, .body = tr_view_str(body)};
-    tr_error err = {0};
-    assert_int_not_equal(tr_client_call_wait(e->client, &request, NULL, &err), 0);
-    assert_string_equal(err.type, type);
-    assert_string_equal(err.message, message);
-}
-
-static bool has(const tr_buf *out, const char *text)
-{
-    return tr_view_find(tr_buf_view(out), tr_view_str(text), 0) != SIZE_MAX;
-}
-
-#define EXPECT(out, text)                                                                                    \
-    do {                                                                                                     \
-        if (!has(out, text))                                                                                 \
-            fail_msg("'%s' is not in %s", text, (out)->ptr);                                                 \
-    } while (0)
-
-#define EVENTS(op, body) call(&e, TR_EVENTS, op, body, &out)
-#define SQS(op, body)    call(&e, TR_SQS, op, body, &out)
-
-static void receive(embedded *e, const char *queue, tr_buf *out)
-{
-    char body[256];
-    (void)snprintf(body, sizeof body,
-                   "{\"QueueUrl\":\"%s\",\"WaitTimeSeconds\":5,\"MessageAttributeNames\":[\"All\"],"
-                   "\"AttributeNames\":[\"All\"]}",
-                   queue);
-    call(e, TR_SQS, "ReceiveMessage", body, out);
-}
-
-#define QUEUE_ARN(name) "arn:aws:sqs:us-east-1:000000000000:" name
+#include "bus_test.h"
 
 /* An event reaches the queue of a rule that matches, and no other. */
 static void rule_to_queue(void **state)
@@ -76,18 +26,18 @@ static void rule_to_queue(void **state)
         "{\"EventBusName\":\"b\",\"Source\":\"shop\",\"DetailType\":\"t\",\"Detail\":\"{\\\"n\\\":1}\","
         "\"Time\":1700000000},"
         "{\"EventBusName\":\"nowhere\",\"Source\":\"shop\",\"DetailType\":\"t\",\"Detail\":\"{}\"}]}");
-    EXPECT(&out, "\"FailedEntryCount\":0");
-    receive(&e, "q", &out);
-    EXPECT(&out, "\\\"source\\\":\\\"shop\\\",\\\"account\\\":\\\"000000000000\\\",\\\"time\\\":\\\"2023-11-"
+    expect(&out, "\"FailedEntryCount\":0");
+    receive(e.client, "q", &out);
+    expect(&out, "\\\"source\\\":\\\"shop\\\",\\\"account\\\":\\\"000000000000\\\",\\\"time\\\":\\\"2023-11-"
                  "14T22:13:20Z\\\"");
-    EXPECT(&out, "\\\"detail\\\":{\\\"n\\\":1}");
-    EXPECT(&out, "\"ApproximateReceiveCount\":\"1\"");
-    call(&e, TR_SQS, "ReceiveMessage", "{\"QueueUrl\":\"q\"}", &out);
+    expect(&out, "\\\"detail\\\":{\\\"n\\\":1}");
+    expect(&out, "\"ApproximateReceiveCount\":\"1\"");
+    call(e.client, TR_SQS, "ReceiveMessage", "{\"QueueUrl\":\"q\"}", &out);
     assert_string_equal(out.ptr, "{}");
     EVENTS("DisableRule", "{\"Name\":\"r\",\"EventBusName\":\"b\"}");
     EVENTS("PutEvents", "{\"Entries\":[{\"EventBusName\":\"b\",\"Source\":\"shop\",\"DetailType\":\"t\","
                         "\"Detail\":\"{}\"}]}");
-    call(&e, TR_SQS, "ReceiveMessage", "{\"QueueUrl\":\"q\"}", &out);
+    call(e.client, TR_SQS, "ReceiveMessage", "{\"QueueUrl\":\"q\"}", &out);
     assert_string_equal(out.ptr, "{}");
     tr_buf_done(&out);
     embedded_close(&e);
@@ -103,37 +53,32 @@ static void refusals(void **state)
     embedded_open(&e, NULL);
     EVENTS("PutEvents", "{\"Entries\":[{\"DetailType\":\"t\",\"Detail\":\"{}\"},{\"Source\":\"s\","
                         "\"DetailType\":\"t\",\"Detail\":\"[]\"}]}");
-    EXPECT(&out, "{\"ErrorCode\":\"InvalidArgument\",\"ErrorMessage\":\"Parameter Source is not valid. "
+    expect(&out, "{\"ErrorCode\":\"InvalidArgument\",\"ErrorMessage\":\"Parameter Source is not valid. "
                  "Reason: Source is a "
                  "required argument.\"},{\"ErrorCode\":\"MalformedDetail\",\"ErrorMessage\":\"Detail is "
                  "malformed.\"}");
-    EXPECT(&out, "\"FailedEntryCount\":2");
-    refused(&e, TR_EVENTS, "DescribeRule", "{\"Name\":\"x\"}", "ResourceNotFoundException",
+    expect(&out, "\"FailedEntryCount\":2");
+    refused(e.client, TR_EVENTS, "DescribeRule", "{\"Name\":\"x\"}", "ResourceNotFoundException",
             "Rule x does not exist on EventBus default.");
-    refused(&e, TR_EVENTS, "DeleteEventBus", "{\"Name\":\"default\"}", "ValidationException",
+    refused(e.client, TR_EVENTS, "DeleteEventBus", "{\"Name\":\"default\"}", "ValidationException",
             "Cannot delete event bus default.");
     EVENTS("CreateEventBus", "{\"Name\":\"b\"}");
-    refused(&e, TR_EVENTS, "CreateEventBus", "{\"Name\":\"b\"}", "ResourceAlreadyExistsException",
+    refused(e.client, TR_EVENTS, "CreateEventBus", "{\"Name\":\"b\"}", "ResourceAlreadyExistsException",
             "Event bus b already exists.");
     EVENTS("PutRule", "{\"Name\":\"r\",\"EventPattern\":\"{\\\"source\\\":[\\\"s\\\"]}\"}");
-    refused(&e, TR_EVENTS, "PutTargets",
+    refused(e.client, TR_EVENTS, "PutTargets",
             "{\"Rule\":\"r\",\"Targets\":[{\"Id\":\"X\",\"Arn\":\"" QUEUE_ARN(
                 "q") "\",\"Input\":\"{}\",\"InputPath\":\"$\"}]}",
             "ValidationException",
             "Only one of Input, InputPath, or InputTransformer must be provided for target X.");
     EVENTS("PutTargets", "{\"Rule\":\"r\",\"Targets\":[{\"Id\":\"X\",\"Arn\":\"" QUEUE_ARN("q") "\"}]}");
-    refused(&e, TR_EVENTS, "DeleteRule", "{\"Name\":\"r\"}", "ValidationException",
+    refused(e.client, TR_EVENTS, "DeleteRule", "{\"Name\":\"r\"}", "ValidationException",
             "Rule can't be deleted since it has targets.");
-    refused(&e, TR_SQS, "GetQueueUrl", "{\"QueueName\":\"q\"}", "QueueDoesNotExist",
+    refused(e.client, TR_SQS, "GetQueueUrl", "{\"QueueName\":\"q\"}", "QueueDoesNotExist",
             "The specified queue does not exist.");
     tr_buf_done(&out);
     embedded_close(&e);
 }
-
-#define PUT                                                                                                  \
-    "{\"Entries\":[{\"Source\":\"s\",\"DetailType\":\"t\",\"Detail\":\"{\\\"log\\\":\\\"users\\\","          \
-    "\\\"type\\\":\\\"signup\\\"}\"}]}"
-#define RULE "{\"Name\":\"r\",\"EventPattern\":\"{\\\"source\\\":[\\\"s\\\"]}\"}"
 
 /* An event whose target fails goes to dead letters, with what happened. */
 static void dead_letters(void **state)
@@ -150,45 +95,18 @@ static void dead_letters(void **state)
            "{\"Rule\":\"r\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"http://127.0.0.1:1/\",\"RetryPolicy\":"
            "{\"MaximumRetryAttempts\":2},\"DeadLetterConfig\":{\"Arn\":\"" QUEUE_ARN("dead") "\"}}]}");
     EVENTS("PutEvents", PUT);
-    receive(&e, "dead", &out);
-    EXPECT(&out, "\"RULE_ARN\":{\"DataType\":\"String\",\"StringValue\":\"arn:aws:events:us-east-1:"
+    receive(e.client, "dead", &out);
+    expect(&out, "\"RULE_ARN\":{\"DataType\":\"String\",\"StringValue\":\"arn:aws:events:us-east-1:"
                  "000000000000:rule/r\"}");
-    EXPECT(&out, "\"TARGET_ARN\":{\"DataType\":\"String\",\"StringValue\":\"http://127.0.0.1:1/\"}");
-    EXPECT(
+    expect(&out, "\"TARGET_ARN\":{\"DataType\":\"String\",\"StringValue\":\"http://127.0.0.1:1/\"}");
+    expect(
         &out,
         "\"EXHAUSTED_RETRY_CONDITION\":{\"DataType\":\"String\",\"StringValue\":\"MaximumRetryAttempts\"}");
-    EXPECT(&out, "\"RETRY_ATTEMPTS\":{\"DataType\":\"String\",\"StringValue\":\"2\"}");
-    EXPECT(&out, "\\\"type\\\":\\\"signup\\\"");
+    expect(&out, "\"RETRY_ATTEMPTS\":{\"DataType\":\"String\",\"StringValue\":\"2\"}");
+    expect(&out, "\\\"type\\\":\\\"signup\\\"");
     tr_buf_done(&out);
     embedded_close(&e);
 }
-
-static size_t lines_of(const char *path)
-{
-    size_t lines = 0;
-    FILE *file = fopen(path, "r");
-    for (int c; file && (c = getc(file)) != EOF;)
-        lines += c == '\n';
-    if (file)
-        (void)fclose(file);
-    return lines;
-}
-
-static void wait_for_lines(const char *path, size_t count)
-{
-    for (int i = 0; i < 500 && lines_of(path) < count; i++)
-        (void)usleep(10000);
-    assert_int_equal(lines_of(path), count);
-}
-
-static void remove_tree(const char *dir)
-{
-    char command[256];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    assert_int_equal(system(command), 0);
-}
-
-#define FUNCTION_ARN(name) "arn:aws:lambda:us-east-1:000000000000:function:" name
 
 /* What was not delivered when the server stopped is delivered by the next one; configuration and queues stay.
  */
@@ -201,7 +119,8 @@ static void restart(void **state)
     assert_non_null(mkdtemp(dir));
     (void)snprintf(file, sizeof file, "%s/out", dir);
     (void)snprintf(target, sizeof target, "file:%s", file);
-    tr_server_function broken = {"f", "file:/nowhere/at/all"}, mended = {"f", target};
+    tr_server_function broken = {.name = "f", .target = "file:/nowhere/at/all"},
+                       mended = {.name = "f", .target = target};
     tr_server_options options = {.data_dir = dir,
                                  .functions = &broken,
                                  .function_count = 1,
@@ -219,10 +138,10 @@ static void restart(void **state)
     options.functions = &mended;
     embedded_open(&e, &options);
     wait_for_lines(file, 3);
-    receive(&e, "q", &out);
-    EXPECT(&out, "\"Body\":\"kept\"");
+    receive(e.client, "q", &out);
+    expect(&out, "\"Body\":\"kept\"");
     EVENTS("ListTargetsByRule", "{\"Rule\":\"r\"}");
-    EXPECT(&out, FUNCTION_ARN("f"));
+    expect(&out, FUNCTION_ARN("f"));
     embedded_close(&e);
     embedded_open(&e, &options);
     EVENTS("PutEvents", PUT);
@@ -242,7 +161,7 @@ static void command(void **state)
     assert_non_null(mkdtemp(dir));
     (void)snprintf(file, sizeof file, "%s/out", dir);
     (void)snprintf(target, sizeof target, "exec-each:(cat; echo) >> %s", file);
-    tr_server_function function = {"f", target};
+    tr_server_function function = {.name = "f", .target = target};
     tr_server_options options = {.functions = &function, .function_count = 1};
     tr_buf_init(&out, 1 << 20);
     embedded_open(&e, &options);
