@@ -79,20 +79,18 @@ static uint64_t hash_text(uint64_t h, const char *text)
     return (h ^ 0xff) * UINT64_C(1099511628211);
 }
 
-static int state_path(const char *given, const char *command, const char *table, const char *endpoint,
-                      const char *arn, char *out, size_t size, tr_error *err)
+int tr_cli_state_path(const char *given, const char *command, const char *table, const char *endpoint,
+                      const char *what, const char *ending, char *out, size_t size, tr_error *err)
 {
     const char *home = getenv("HOME"), *state = getenv("XDG_STATE_HOME");
-    uint64_t h = hash_text(hash_text(UINT64_C(14695981039346656037), endpoint), arn);
+    unsigned long long h = hash_text(hash_text(UINT64_C(14695981039346656037), endpoint), what);
     int n;
     if (given)
         n = snprintf(out, size, "%s", given);
     else if (state && state[0] == '/')
-        n = snprintf(out, size, "%s/tailrace/%s-%s-%016llx.json", state, command, table,
-                     (unsigned long long)h);
+        n = snprintf(out, size, "%s/tailrace/%s-%s-%016llx.%s", state, command, table, h, ending);
     else if (home && home[0])
-        n = snprintf(out, size, "%s/.local/state/tailrace/%s-%s-%016llx.json", home, command, table,
-                     (unsigned long long)h);
+        n = snprintf(out, size, "%s/.local/state/tailrace/%s-%s-%016llx.%s", home, command, table, h, ending);
     else
         return tr_fail(err, TR_EINVAL, "neither XDG_STATE_HOME nor HOME is set: give --state FILE");
     return n > 0 && (size_t)n < size ? 0 : tr_fail(err, TR_EINVAL, "the path of the state file is too long");
@@ -152,8 +150,8 @@ int tr_cli_state_store(tr_client *client, const char *given, const char *command
     char path[4096];
     int e = wait_for_arn(client, table, once, ret_arn, err);
     if (!e)
-        e = state_path(given, command, table, tr_client_endpoint(client, TR_STREAMS), ret_arn, path,
-                       sizeof path, err);
+        e = tr_cli_state_path(given, command, table, tr_client_endpoint(client, TR_STREAMS), ret_arn, "json",
+                              path, sizeof path, err);
     if (!e && anew && unlink(path) && access(path, F_OK) == 0)
         e = tr_fail(err, TR_EIO, "cannot remove the earlier position, %s", path);
     if (!e)

@@ -21,6 +21,12 @@
  */
 int tr_cli_parse_from(const char *text, tr_stream_start *ret_start, tr_error *err);
 
+/** Where a command keeps what it must remember: `given`, or
+ * $XDG_STATE_HOME/tailrace/COMMAND-TABLE-<hash of endpoint and what>.ENDING ($HOME/.local/state without
+ * XDG_STATE_HOME). TR_EINVAL. */
+int tr_cli_state_path(const char *given, const char *command, const char *table, const char *endpoint,
+                      const char *what, const char *ending, char *out, size_t size, tr_error *err);
+
 /** The ARN of the table's newest stream, NUL-terminated, into out (TR_STREAM_ARN_MAX + 1). TR_EINVAL: it has
  * none. */
 int tr_cli_stream_arn(tr_client *client, const char *table, char *out, tr_error *err);

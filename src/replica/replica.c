@@ -282,6 +282,10 @@ static void set_phase(tr_replica *r, tr_replica_phase phase)
 /* Within the sink's transaction: a scan of the whole table begins. */
 static int begin_scan(tr_replica *r, tr_error *err)
 {
+    if (r->options.no_copy && !r->again) {
+        set_phase(r, TR_REPLICA_FOLLOWING);
+        return 0;
+    }
     int e = r->sink->scan_begin(r->sink, r->again, err);
     if (e)
         return e;
@@ -522,7 +526,7 @@ static int resume(tr_replica *r, bool *ret_known, tr_error *err)
         r->again = r->committed.len != 0; /* rows of another stream are there */
         e = open_scan(r, err);
         r->phase = TR_REPLICA_STARTING;
-        if (!e)
+        if (!e && !r->options.no_copy)
             ask_snapshot(r);
     }
     r->scan_end_ms = tr_clock_mono_ms();
