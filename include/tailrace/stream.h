@@ -233,6 +233,9 @@ typedef struct tr_stream_options {
     int64_t idle_min_ms,
         idle_max_ms; /**< wait after an empty page, doubling from min to max; 0: 200 and 1,000. On tailrace's
                 engine GetRecords itself waits for records, and these do not apply. */
+    int64_t hold_ms; /**< how long tailrace's engine may hold a read of an idle shard open, at most 20,000; 0:
+                        20,000. What is written meanwhile comes at once whatever this is; what
+                        tr_stream_stats.settled_ms tells of an idle shard grows as often as such reads end. */
     int64_t discover_ms; /**< between two listings of the shards; 0: 30,000. Closed shards' children are
                             looked for at once in any case. */
     int64_t retry_min_ms, retry_max_ms; /**< backoff after failures; 0: 100 and 10,000. */
@@ -393,6 +396,11 @@ typedef struct tr_shard_stats {
 typedef struct tr_stream_stats {
     const char *stream_arn; /**< "" if not known yet; valid as long as the stream */
     int64_t lag_ms; /**< the largest of all shards being read; -1 while one of them has not answered yet */
+    /** On the clock of tr_clock_mono_ms: all that was written before then has been read and acknowledged, in
+     * the shards that are this consumer's; -1 while that is not known. Whoever wants to end when everything
+     * is told waits until it is later than the moment of the wish. It only grows while reads find nothing
+     * new. */
+    int64_t settled_ms;
     bool caught_up;
     uint64_t records, bytes; /**< read: records, and bytes of the answers */
     uint64_t delivered, acknowledged, filtered, skipped, gaps;

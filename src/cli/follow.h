@@ -14,6 +14,8 @@
 
 /** How long a command with --once goes on without progress. */
 #define TR_CLI_ONCE_PATIENCE_MS 60000
+/** With --once: how late the end of an idle stream may be seen, at most (tr_stream_options.hold_ms). */
+#define TR_CLI_ONCE_HOLD_MS 200
 
 /**
  * "latest", "trim-horizon", a sequence number (21 or more digits), an RFC 3339 time with a zone, or "-15m":

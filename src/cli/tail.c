@@ -152,8 +152,7 @@ static bool is_at_end(tail *t, int64_t began)
 {
     tr_stream_stats stats;
     tr_stream_get_stats(t->stream, &stats);
-    return stats.lag_ms >= 0 && stats.unacknowledged == 0 && tr_clock_mono_ms() - stats.lag_ms > began &&
-           strcmp(stats.stream_arn, t->arn) == 0;
+    return stats.settled_ms >= began && strcmp(stats.stream_arn, t->arn) == 0;
 }
 
 /* Read to its end, and every record is older than --from's number: it cannot be one of this stream's yet. */
@@ -211,7 +210,8 @@ static int open_stream(tail *t, tr_error *err)
                            .start = t->start,
                            .keep_raw = t->format == FORMAT_RAW,
                            .patterns = (const tr_pattern *const *)t->filters.list,
-                           .pattern_count = t->filters.count};
+                           .pattern_count = t->filters.count,
+                           .hold_ms = t->once ? TR_CLI_ONCE_HOLD_MS : 0};
     int e = 0;
     if (t->fleet.lease_table)
         o.fleet = &t->fleet;

@@ -18,6 +18,7 @@
 #define WAIT_MS           200   /* for the stream, while nothing else is to be done */
 #define WAIT_SCANNING_MS  2     /* while pages of the scan are to come */
 #define ONCE_PATIENCE_MS  60000 /* CONTRACTS: --once gives up after 60 s without progress */
+#define ONCE_HOLD_MS      200   /* how late the end of an idle stream may be seen */
 #define PROGRESS_EVERY_MS 100
 /* Creation times of records have a granularity of a second, and the service's clock is not ours: a shard
  * counts as read past the scan only this much later. */
@@ -332,7 +333,7 @@ static bool read_past(tr_replica *r, int64_t moment_ms)
 {
     tr_stream_stats stats;
     tr_stream_get_stats(r->stream, &stats);
-    return stats.lag_ms >= 0 && stats.unacknowledged == 0 && tr_clock_mono_ms() - stats.lag_ms > moment_ms;
+    return stats.settled_ms > moment_ms;
 }
 
 /* What the scan has brought. *ret_worked: something was put into the transaction. */
@@ -486,7 +487,8 @@ static int follow(tr_replica *r, tr_error *err)
 
 static int open_stream(tr_replica *r, bool known, tr_error *err)
 {
-    tr_stream_options options = {.table = r->table, .user_checkpoints = true};
+    tr_stream_options options = {
+        .table = r->table, .user_checkpoints = true, .hold_ms = r->options.once ? ONCE_HOLD_MS : 0};
     if (known)
         options.state = tr_buf_cstr(&r->saved_stream);
     else if (r->exact)

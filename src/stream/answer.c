@@ -323,6 +323,22 @@ static unsigned tip_pages(const tr__core *core)
     return core->server == TR__SERVER_TAILRACE ? 1 : core->server == TR__SERVER_AWS ? 5 : 2;
 }
 
+/**
+ * On AWS an empty answer may come in the middle of a shard, but not tip_pages of them in a row: one of those
+ * was given at the tip, and the first may have been that one.
+ */
+static void take_empty(tr__core *core, tr__shard *s, const tr__pending *call)
+{
+    unsigned tip = tip_pages(core);
+    s->empties++;
+    if (s->empty_run == 0)
+        s->empty_ms = call->sent_ms;
+    if (++s->empty_run < tip)
+        return;
+    s->settled_ms = s->empty_ms;
+    s->empty_run = 0;
+}
+
 static void take_page(tr__core *core, tr__shard *s, tr__page *page, size_t body_bytes)
 {
     uint32_t count = page->count;
@@ -333,6 +349,8 @@ static void take_page(tr__core *core, tr__shard *s, tr__page *page, size_t body_
     s->bytes += body_bytes;
     core->stats.records += count;
     s->empties = 0;
+    s->settled_ms = -1;
+    s->empty_run = 0;
     s->page_ms = core->now;
     if (!s->read_seq.len || tr__seq_cmp(&page->last, &s->read_seq) > 0)
         s->read_seq = page->last;
@@ -386,10 +404,9 @@ static bool accept_page(tr__core *core, tr__shard *s, const tr__pending *call, t
     s->failures = s->trims = s->missing = 0;
     s->first_page_done = true;
     core->stats.bytes += a->body_bytes;
-    if (!a->page) {
-        s->empties++;
-        core->stats.empty_pages++;
-    }
+    if (!a->page)
+        take_empty(core, s, call);
+    core->stats.empty_pages += !a->page;
     bool tip = !ended && s->empties >= tip_pages(core);
     tell_gaps(core, s, a->page, tip, ended);
     take_iterator(core, s, iterator);
@@ -415,6 +432,7 @@ void tr__reader_records(tr__core *core, tr__pending *call, tr__answer *a)
     s->call_id = 0;
     s->long_polling = false;
     if (a->code) {
+        s->empty_run = 0; /* the answer that was lost may have had records */
         read_failed(core, s, "GetRecords", a, false);
     } else {
         bool empty = a->page == NULL;

@@ -14,6 +14,7 @@ static void set_defaults(tr_stream_options *o)
     DEFAULT(page_records, 1000);
     DEFAULT(checkpoint_ms, 1000);
     DEFAULT(idle_min_ms, 200);
+    DEFAULT(hold_ms, TR__LONG_POLL_MS);
     DEFAULT(idle_max_ms, 1000);
     DEFAULT(discover_ms, 30000);
     DEFAULT(retry_min_ms, 100);
@@ -64,7 +65,8 @@ static int check_options(const tr_stream_options *o, bool store, tr_error *err)
     if (o->user_checkpoints && store)
         return tr_fail(err, TR_EINVAL, "either a store or user_checkpoints, not both");
     if (o->checkpoint_ms < 0 || o->idle_min_ms < 0 || o->idle_max_ms < 0 || o->discover_ms < 0 ||
-        o->retry_min_ms < 0 || o->retry_max_ms < 0 || o->behind_ms < 0 || o->retention_ms < 0)
+        o->hold_ms < 0 || o->hold_ms > TR__LONG_POLL_MS || o->retry_min_ms < 0 || o->retry_max_ms < 0 ||
+        o->behind_ms < 0 || o->retention_ms < 0)
         return tr_fail(err, TR_EINVAL, "times are not negative");
     return check_start(&o->start, err);
 }

@@ -49,7 +49,7 @@ static void init_shard(tr__core *core, tr__shard *s, tr_view id, tr_view parent)
     s->saved_pos = s->ack;
     s->timer.fn = tr__reader_due;
     s->lookup_timer.fn = tr__listing_lookup_due;
-    s->tip_ms = s->acked_time_ms = s->page_ms = -1;
+    s->tip_ms = s->acked_time_ms = s->page_ms = s->looked_ms = s->settled_ms = -1;
     s->version = 1; /* not saved yet */
     for (size_t i = 0; i < lanes_of_shard(core); i++) {
         s->lanes[i].shard = s;
@@ -195,7 +195,8 @@ void tr__shard_phase(tr__core *core, tr__shard *s, tr__phase phase)
 void tr__caught_check(tr__core *core)
 {
     if (core->caught_up || core->behind || core->stage != TR__STAGE_RUN || !core->listings_complete ||
-        core->phase_count[TR__PHASE_READING] + core->phase_count[TR__PHASE_FINISHED] == 0)
+        core->phase_count[TR__PHASE_READING] + core->phase_count[TR__PHASE_FINISHED] == 0 ||
+        tr__core_settled_ms(core) < 0)
         return;
     core->caught_up = true;
     tr__core_told(core, TR_STREAM_CAUGHT_UP);

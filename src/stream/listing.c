@@ -58,6 +58,7 @@ static void begin_listing(tr__core *core)
     core->listing_wanted = false;
     core->listing = true;
     core->listing_number++;
+    core->listing_ms = core->now;
     core->listing_pages = core->listing_new = 0;
     core->listing_start[0] = 0;
     if (core->fleet)
@@ -249,7 +250,7 @@ static void next_listing(tr__core *core)
     if (core->o.manual || core->stopping)
         return;
     int64_t wait = core->o.discover_ms;
-    bool doubt = tr__graph_has_doubtful(core) || core->quiet_listing;
+    bool doubt = tr__graph_has_doubtful(core) || core->quiet_listing || core->stage == TR__STAGE_LIST;
     if (doubt && wait > DOUBT_EVERY_MS)
         wait = DOUBT_EVERY_MS;
     tr__timer_set(core, &core->listing_timer, core->now + wait + 1);
@@ -260,6 +261,7 @@ static void complete(tr__core *core)
     core->listing = false;
     core->last_listing_pages = core->listing_pages;
     core->listings_complete = core->listing_number;
+    core->listed_ms = core->listing_ms;
     core->poll_listing = false;
     if (core->resumed || core->stage == TR__STAGE_RUN)
         skip_ancestors_of_begun(core);
@@ -380,8 +382,10 @@ static void children_listed(tr__core *core, const tr__pending *call, const tr__a
     if (core->listing_new)
         tr__save_graph(core);
     core->listing_new = 0;
-    if (s)
+    if (s) {
+        s->looked_ms = call->sent_ms;
         look_again(core, s);
+    }
     if (core->fleet)
         tr__fleet_listed(core);
     tr__graph_advance(core);

@@ -143,6 +143,7 @@ typedef struct tr__shard {
     struct tr__shard *lookup_next;
     bool lookup_queued;
     unsigned lookups;
+    int64_t looked_ms; /* mono: the last lookup that was answered was sent then; -1 */
     tr__timer lookup_timer;
 
     /* reading */
@@ -166,9 +167,13 @@ typedef struct tr__shard {
     unsigned failures, trims, missing, empties;
     int64_t called_ms, next_read_ms; /* mono */
     int64_t tip_ms;                  /* mono: last time it was seen at its tip; -1 */
-    int64_t open_ms;                 /* mono: reading began */
-    bool caught;                     /* at its tip, nothing unacknowledged */
-    bool ended;                      /* its last page has come */
+    unsigned empty_run;              /* empty answers one after the other, up to tip_pages */
+    int64_t empty_ms;                /* mono: the first of them was asked for then */
+    int64_t
+        settled_ms;  /* mono: what was written before then has been read; -1: not known since the last page */
+    int64_t open_ms; /* mono: reading began */
+    bool caught;     /* at its tip, nothing unacknowledged */
+    bool ended;      /* its last page has come */
     bool long_polling;
     int64_t wait_ms; /* of the read under way */
     unsigned credit; /* manual: may read once more */
@@ -355,8 +360,9 @@ struct tr__core {
 
     /* listing */
     bool listing, listing_wanted, filter_refused;
-    uint64_t listing_number;    /* of the one under way or last begun */
-    uint64_t listings_complete; /* number of the last complete one */
+    uint64_t listing_number;       /* of the one under way or last begun */
+    uint64_t listings_complete;    /* number of the last complete one */
+    int64_t listing_ms, listed_ms; /* mono: when the one under way was begun, and the last complete one; -1 */
     size_t listing_pages, last_listing_pages, listing_new;
     char listing_start[TR_SHARD_ID_MAX + 1];
     bool describing; /* a call is under way */
@@ -431,6 +437,7 @@ void tr__shard_phase(tr__core *core, tr__shard *shard, tr__phase phase);
 void tr__shard_recount(tr__core *core, tr__shard *shard);
 void tr__shard_caught(tr__core *core, tr__shard *shard, bool caught);
 void tr__caught_check(tr__core *core);
+int64_t tr__core_settled_ms(const tr__core *core);
 /** Service time at which a shard found now is known to have been there. */
 /** The time in "shardId-<20 digits: milliseconds since 1970>-<hex>", or -1. */
 int64_t tr__shard_time(const char *id);

@@ -138,13 +138,13 @@ void tr__reader_open(tr__core *core, tr__shard *s)
     }
     tr__shard_phase(core, s, TR__PHASE_READING);
     s->open_ms = core->now;
-    s->tip_ms = s->acked_time_ms = -1;
+    s->tip_ms = s->acked_time_ms = s->settled_ms = -1;
     s->page_ms = 0;
     s->from = s->ack;
     s->read_seq = s->ack.kind == TR__POS_AFTER ? s->ack.seq : (tr__seq){0};
     s->verify = s->ended = false;
     s->late_check = s->ack.kind == TR__POS_TRIM || s->ack.kind == TR__POS_LATEST;
-    s->empties = s->failures = s->trims = s->missing = 0;
+    s->empties = s->empty_run = s->failures = s->trims = s->missing = 0;
     s->skip_since_ms = s->ack.since_ms;
     s->skip_floor = s->ack.floor;
     s->skip_inclusive = s->ack.floor_inclusive;
@@ -317,7 +317,7 @@ static bool ask_records(tr__core *core, tr__shard *s, unsigned limit, tr__req *r
     req->limit = limit;
     /* a read cannot be called back: with few to spare, none may keep a new shard waiting for long */
     bool plenty = core->phase_count[TR__PHASE_READING] * 2 <= core->o.max_reads;
-    req->wait_ms = s->wait_ms = !wait ? 0 : plenty ? TR__LONG_POLL_MS : TR__LONG_POLL_MS / 10;
+    req->wait_ms = s->wait_ms = !wait ? 0 : plenty ? core->o.hold_ms : (core->o.hold_ms + 9) / 10;
     s->called_ms = core->now;
     int64_t every = core->o.read_every_ms ? core->o.read_every_ms : core->server == TR__SERVER_AWS ? 200 : -1;
     s->next_read_ms = core->now + (every > 0 ? every : 0);

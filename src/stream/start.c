@@ -105,12 +105,26 @@ static void assign_positions(tr__core *core)
     }
 }
 
+/**
+ * A shard that has opened just now may be listed late, and without it nobody knows which ones come before it.
+ * After some listings it counts as trimmed.
+ */
+static bool start_is_missing(tr__core *core)
+{
+    return !core->resumed && !core->o.manual && core->start_shard &&
+           core->listings_complete < TR__ABSENT_LISTINGS &&
+           (core->o.start.at == TR_START_AT || core->o.start.at == TR_START_AFTER) &&
+           !tr__graph_find(core, tr_view_str(core->start_shard));
+}
+
 void tr__stage_listed(tr__core *core)
 {
     if (core->fleet) {
         tr__fleet_first_listing(core);
         return;
     }
+    if (start_is_missing(core))
+        return; /* until the next listing */
     if (!core->resumed)
         assign_positions(core);
     for (tr__shard *s = core->shards; s; s = s->hh.next)

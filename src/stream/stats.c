@@ -46,6 +46,41 @@ static int64_t lag_of(const tr__core *core, const tr__shard *s)
     return at_least_zero(core->now - s->open_ms);
 }
 
+/**
+ * Monotonic time before which nothing was written into the shard or, where it has ended, into children of its
+ * that are not known yet, but what is acknowledged. Not the lag: that is reckoned by the service's clock, in
+ * seconds.
+ */
+static int64_t settled_of(const tr__core *core, const tr__shard *s)
+{
+    switch (s->phase) {
+    case TR__PHASE_FINISHED:
+        if (s->children || core->gone)
+            return INT64_MAX;
+        return s->looked_ms > core->listed_ms ? s->looked_ms : core->listed_ms;
+    case TR__PHASE_READING:
+        return s->unacked == 0 ? s->settled_ms : -1;
+    case TR__PHASE_WAITING:
+    case TR__PHASE_DRAINING:
+        break;
+    }
+    return -1;
+}
+
+int64_t tr__core_settled_ms(const tr__core *core)
+{
+    int64_t least = INT64_MAX;
+    /* a listing that has brought some children of a shard may bring more of them with its next page */
+    if (!core->listings_complete || (core->listing && core->listing_new))
+        return -1;
+    for (const tr__shard *s = core->shards; s && least >= 0; s = s->hh.next) {
+        int64_t ms = tr__lease_ours(core, s) ? settled_of(core, s) : INT64_MAX;
+        if (ms < least)
+            least = ms;
+    }
+    return least == INT64_MAX ? core->listed_ms : least; /* all have ended and have nothing after them */
+}
+
 void tr__core_get_stats(const tr__core *core, tr_stream_stats *ret)
 {
     *ret = core->stats;
@@ -64,6 +99,7 @@ void tr__core_get_stats(const tr__core *core, tr_stream_stats *ret)
     }
     if (unknown)
         ret->lag_ms = -1;
+    ret->settled_ms = core->unacked == 0 && core->stage == TR__STAGE_RUN ? tr__core_settled_ms(core) : -1;
     ret->caught_up = core->caught_up;
     ret->unacknowledged = core->unacked;
     ret->unacknowledged_bytes = core->held_bytes;

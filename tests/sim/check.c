@@ -87,6 +87,31 @@ void sim_check_acked(sim *s, const tr_record *record)
         r->acked = true;
 }
 
+void sim_check_settled(sim *s, const sim_worker *worker, const char *stream_arn, int64_t before)
+{
+    if (s->c.fleet ||
+        s->c.late_listing_ms) /* where a shard is listed long after it was written to, nobody can tell */
+        return;
+    unsigned stream = 0;
+    while (stream < s->stream_count && strcmp(s->streams[stream].arn, stream_arn) != 0)
+        stream++;
+    bool all = true;
+    for (unsigned i = s->unsettled; i < s->record_count && s->records[i].created_at < before; i++) {
+        const sim_record *r = &s->records[i];
+        bool settled = r->acked || r->in_gap || !r->needed || (s->c.filter && r->item % 3 == 0);
+        if (!settled && s->shards[r->shard].stream <= stream) {
+            sim_fail(s,
+                     "%s says that all written before %lld is acknowledged, but item %u version %u in shard "
+                     "%u is not",
+                     sim_worker_name(worker), (long long)before, r->item, r->version, r->shard);
+            return;
+        }
+        all &= settled;
+        if (all)
+            s->unsettled = i + 1;
+    }
+}
+
 static void excuse_gone(sim *s, int shard)
 {
     const sim_shard *sh = &s->shards[shard];

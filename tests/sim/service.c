@@ -341,6 +341,8 @@ static void describe_stream(sim *s, const tr__req *req, sim_reply *reply)
     }
     int after = sim_shard_find(s, req->exclusive_start), parent = sim_shard_find(s, req->children_of);
     size_t page = 1 + sim_below(s, 12), n = 0;
+    if (filter && !s->c.late_listing_ms)
+        page = 16; /* all children; where shards are listed late, some may come later */
     tr__listed_shard *list = tr_arena_calloc(&reply->arena, 16, sizeof *list);
     unsigned i = (unsigned)(after + 1);
     for (; i < s->shard_count && n < page; i++) {
@@ -496,11 +498,13 @@ static bool get_records(sim *s, sim_request *request, sim_reply *reply)
         count = req->limit;
     if (count && sim_chance(s, 300))
         count = 1 + sim_below(s, count);
-    if (count && sh->empties < 4 && sim_chance(s, s->c.p_empty)) {
+    if (place > sh->empties_at) {
+        sh->empties_at = place;
+        sh->empties = 0;
+    }
+    if (count && sh->empties < 4 && place == sh->empties_at && sim_chance(s, s->c.p_empty)) {
         count = 0;
         sh->empties++;
-    } else {
-        sh->empties = 0;
     }
     if (count == 0 && place == sh->count && sh->closed_at < 0 && req->wait_ms > 0) {
         held *h = tr_calloc(1, sizeof *h);

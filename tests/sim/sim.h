@@ -67,10 +67,11 @@ typedef struct sim_shard {
     uint64_t first_number, last_number;
     unsigned *records; /* indexes */
     size_t count, capacity, trimmed;
-    bool gone;        /* left the stream */
-    bool end_saved;   /* its end is durable */
-    bool gap_told;    /* some gap of it was told */
-    unsigned empties; /* pages in a row */
+    bool gone;      /* left the stream */
+    bool end_saved; /* its end is durable */
+    bool gap_told;  /* some gap of it was told */
+    size_t empties_at;
+    unsigned empties; /* pages in a row, at that place, although there was more */
     bool skipped;     /* before the start */
     bool imported;    /* has an iterator in the imported state, behind import_number */
     uint64_t import_number;
@@ -157,6 +158,7 @@ struct sim {
     sim_worker *workers[SIM_WORKERS_MAX];
     uint64_t requests;
     unsigned calm;                      /* requests since the last spurious ResourceNotFoundException */
+    unsigned unsettled;                 /* lowest record index that may not be acknowledged yet */
     unsigned pending_of[SIM_ITEMS_MAX]; /* lowest record index of the item that may still be missing */
 };
 
@@ -237,6 +239,8 @@ void sim_worker_check_end(sim *s, sim_worker *worker);
 void sim_check_processed(sim *s, sim_worker *worker, const tr_record *record);
 void sim_check_delivery(sim *s, sim_worker *worker, const tr_stream_event *event);
 void sim_check_acked(sim *s, const tr_record *record);
+/** A worker claims that all is acknowledged that was written to the stream before the (virtual) time. */
+void sim_check_settled(sim *s, const sim_worker *worker, const char *stream_arn, int64_t before);
 void sim_check_gap(sim *s, const tr_stream_gap *gap);
 void sim_check_read(sim *s, int shard);
 void sim_check_checkpoint(sim *s, int shard, tr_view checkpoint, const char *who);

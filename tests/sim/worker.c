@@ -99,6 +99,8 @@ static void check_memory(sim *s, const sim_worker *w)
     tr_stream_stats stats;
     tr__core_get_stats(w->core, &stats);
     size_t most = s->c.max_records + 100 * (stats.shards_reading + 1) + s->c.page_records;
+    if (stats.settled_ms >= 0)
+        sim_check_settled(s, w, stats.stream_arn, virtual_of(w, stats.settled_ms));
     if (stats.unacknowledged > most)
         sim_fail(s, "memory: %zu records are held, at most %zu should be", stats.unacknowledged, most);
 }
