@@ -54,43 +54,61 @@ typedef struct tr_sink_row {
 } tr_sink_row;
 
 /**
- * Where rows go. All calls come from the thread of tr_replica_run, one after the other. Between begin and
- * commit the replica calls put any number of times, and save. A sink with transactions makes all of that
- * atomic; then changes are applied exactly once. One without (JSON lines) gets changes at least once after a
- * crash.
+ * Where rows go: one of those below, or yours. All calls come from the thread of tr_replica_run (verify: of
+ * tr_replica_verify), one after the other:
+ *
+ *   open, then any number of transactions:  begin { scan_begin | apply | scanned | scan_end }* save commit
+ *
+ * and rollback in place of save and commit where something has failed or nothing was to be done. What a
+ * function returns besides 0 ends the transaction: an error that tr_retryable calls so has the replica open
+ * the sink again and repeat what was not committed, any other ends tr_replica_run.
+ *
+ * What a sink promises
+ * - With `transactions`, everything between begin and commit takes effect together with the state that `save`
+ *   gave, or not at all, also if the process is killed. Then every change arrives in exactly one transaction
+ *   that took effect: exactly once. begin, save, commit and rollback are required.
+ * - Without, changes since the last save come again after a crash: at least once, in order per item. All
+ *   functions but apply and scanned are optional then; without save the table is copied anew by every
+ * process.
+ *
+ * What keeps a copy right while it is scanned (a sink that only passes changes on may do without):
+ * - apply does nothing if the row's change is not above the sequence number stored with its key;
+ * - scanned does nothing if a change was applied to the key since scan_begin, a deletion included (keep
+ *   tombstones until scan_end);
+ * - after scan_begin with `again`, scan_end removes the rows that neither scanned nor apply has named since.
  */
 typedef struct tr_sink tr_sink;
 struct tr_sink {
-    /** Prepares for the table; loads the state last saved for it (appended to ret_state; nothing if there is
-     * none). */
+    bool transactions; /**< see above */
+    /** Prepares for the table, and appends the state last saved for it to ret_state (nothing if there is
+     * none). Called before every run and again after a failure: drops what was not committed, reconnects. */
     int (*open)(tr_sink *sink, const tr_sink_table *table, tr_buf *ret_state, tr_error *err);
     int (*begin)(tr_sink *sink, tr_error *err);
-    /** A change from the stream: applied if its sequence number is above the one stored for the key. */
+    /** Required. A change from the stream. */
     int (*apply)(tr_sink *sink, const tr_sink_row *row, tr_error *err);
-    /** A scanned row: written if no change was applied to the key since the scan began. */
+    /** Required. A row of the table's copy. */
     int (*scanned)(tr_sink *sink, const tr_sink_row *row, tr_error *err);
-    /** A scan begins: tombstones are kept, and (if `again`) keys found are noted, until scan_end. */
+    /** A scan begins; `again`: the stream has lost records, and what the scan does not find is gone. */
     int (*scan_begin)(tr_sink *sink, bool again, tr_error *err);
-    /** Scan and overlap are over: drops tombstones; if the scan was a repeated one, deletes the rows not
-     * found. */
+    /** Scan and overlap are over. *ret_deleted: rows that a repeated scan did not find. */
     int (*scan_end)(tr_sink *sink, bool again, uint64_t *ret_deleted, tr_error *err);
-    /** Stores the replica's state in the transaction. */
+    /** Stores the replica's state (JSON) in the transaction. */
     int (*save)(tr_sink *sink, tr_view state, tr_error *err);
     int (*commit)(tr_sink *sink, tr_error *err);
     void (*rollback)(tr_sink *sink);
-    /** Walks all rows in key order, for verify; NULL where the sink cannot be read. Nonzero from fn stops. */
+    /** Optional: walks all rows in key order, for verify. Nonzero from fn stops. */
     int (*each)(tr_sink *sink, int (*fn)(void *ctx, tr_view key, tr_item item), void *ctx, tr_error *err);
-    /** Appends one row's packed item to ret_item; TR_ENOTFOUND. NULL where the sink cannot be read. */
+    /** Optional, with each: appends one row's packed item to ret_item; TR_ENOTFOUND. */
     int (*get)(tr_sink *sink, tr_view key, tr_buf *ret_item, tr_error *err);
-    void (*free)(tr_sink *sink);
+    void (*free)(tr_sink *sink); /**< Optional. */
 };
 
-/** A SQLite database file, in the form that docs/replicate.md describes. `shared`: other replicas write to
- * the same file. */
+/** A SQLite database file, in the form that docs/replicate.md describes. Several replicas may share it. */
 int tr_sink_sqlite(const char *path, tr_sink **ret_sink, tr_error *err);
 /** A file of JSON lines, appended to: a line per change ({"event":…} as `tailrace tail` prints), state beside
  * it in PATH.state. */
 int tr_sink_jsonl(const char *path, tr_sink **ret_sink, tr_error *err);
+/* In memory: tailrace/memory_table.h */
 
 /* ---------------------------------------------------------------------------------------------- replica */
 

@@ -2,7 +2,8 @@
 #ifndef TAILRACE_REPLICA_INTERNAL_H
 #define TAILRACE_REPLICA_INTERNAL_H
 
-#include <tailrace/replica.h>
+#include "replica/row.h"
+
 #include <tailrace/stream.h>
 
 #include <stdatomic.h>
@@ -52,8 +53,9 @@ typedef struct tr__scan {
     int code; /* a failure that no repetition mends */
     tr_error err;
     tr_rng rng;
-    uint64_t rows_per_second, rows;
-    int64_t began_ms; /* monotonic */
+    uint64_t rows_per_second, rows; /* rows: since began_ms */
+    uint64_t copied;                /* by this scan, over all runs */
+    int64_t began_ms;               /* monotonic */
 } tr__scan;
 
 int tr__scan_init(tr__scan *scan, tr_client *client, tr_view table, unsigned segments);

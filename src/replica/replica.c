@@ -32,6 +32,11 @@ int tr_replica_new(tr_client *client, const tr_replica_options *options, tr_repl
         return tr_fail(err, TR_EINVAL, "a replica needs the table's name");
     if (!options->sink)
         return tr_fail(err, TR_EINVAL, "a replica needs a sink");
+    if (!options->sink->apply || !options->sink->scanned)
+        return tr_fail(err, TR_EINVAL, "a sink needs apply and scanned");
+    if (options->sink->transactions &&
+        (!options->sink->begin || !options->sink->save || !options->sink->commit || !options->sink->rollback))
+        return tr_fail(err, TR_EINVAL, "a sink with transactions needs begin, save, commit and rollback");
     if (options->segments > TR_REPLICA_SEGMENTS_MAX)
         return tr_fail(err, TR_EINVAL, "%u segments: at most %d", options->segments, TR_REPLICA_SEGMENTS_MAX);
     tr_replica *r = tr_calloc(1, sizeof *r);
@@ -59,7 +64,8 @@ void tr_replica_free(tr_replica *r)
 {
     if (!r)
         return;
-    r->sink->free(r->sink);
+    if (r->sink->free)
+        r->sink->free(r->sink);
     tr_arena_done(&r->memory);
     tr_buf_done(&r->saved_stream);
     tr_buf_done(&r->state);
@@ -92,6 +98,25 @@ void tr_replica_get_progress(tr_replica *r, tr_replica_progress *ret_progress)
 static void moved(tr_replica *r)
 {
     r->progressed_ms = tr_clock_mono_ms();
+}
+
+/* ------------------------------------------------------------------------------------------- the sink */
+
+static int sink_begin(tr_replica *r, tr_error *err)
+{
+    return r->sink->begin ? r->sink->begin(r->sink, err) : 0;
+}
+
+static void sink_rollback(tr_replica *r)
+{
+    if (r->sink->rollback)
+        r->sink->rollback(r->sink);
+}
+
+static int sink_save_and_commit(tr_replica *r, tr_error *err)
+{
+    int e = r->sink->save ? r->sink->save(r->sink, tr_buf_view(&r->state), err) : 0;
+    return !e && r->sink->commit ? r->sink->commit(r->sink, err) : e;
 }
 
 /* ------------------------------------------------------------------------------------------- applying */
@@ -148,18 +173,23 @@ static int apply_event(tr_replica *r, const tr_stream_event *event, tr_error *er
     }
 }
 
+typedef struct scanned_page {
+    tr_replica *r;
+    tr_error *err;
+} scanned_page;
+
 static int apply_scanned(void *ctx, tr_item item)
 {
-    tr_replica *r = ctx;
-    tr_error ignored;
-    int e = tr__replica_key(r, item, &ignored);
+    const scanned_page *page = ctx;
+    tr_replica *r = page->r;
+    int e = tr__replica_key(r, item, page->err);
     if (e)
         return e;
     tr_sink_row row = {.key = tr_buf_view(&r->key), .item = item};
-    e = r->sink->scanned(r->sink, &row, &ignored);
+    e = r->sink->scanned(r->sink, &row, page->err);
     if (!e) {
         uv_mutex_lock(&r->mutex);
-        r->progress.scanned++;
+        r->progress.scanned = ++r->scan.copied;
         uv_mutex_unlock(&r->mutex);
     }
     return e;
@@ -258,9 +288,7 @@ static int commit(tr_replica *r, tr_error *err)
     if (e)
         (void)tr_fail(err, e, "writing the replica's state: %s", tr_strerror(e));
     if (!e)
-        e = r->sink->save(r->sink, tr_buf_view(&r->state), err);
-    if (!e)
-        e = r->sink->commit(r->sink, err);
+        e = sink_save_and_commit(r, err);
     tr_stream_checkpoint_end(r->stream, token, e);
     if (!e) {
         tr_buf committed = r->state;
@@ -287,7 +315,7 @@ static int begin_scan(tr_replica *r, tr_error *err)
         set_phase(r, TR_REPLICA_FOLLOWING);
         return 0;
     }
-    int e = r->sink->scan_begin(r->sink, r->again, err);
+    int e = r->sink->scan_begin ? r->sink->scan_begin(r->sink, r->again, err) : 0;
     if (e)
         return e;
     r->resync = false;
@@ -301,7 +329,7 @@ static int begin_scan(tr_replica *r, tr_error *err)
 static int end_scan(tr_replica *r, tr_error *err)
 {
     uint64_t deleted = 0;
-    int e = r->sink->scan_end(r->sink, r->again, &deleted, err);
+    int e = r->sink->scan_end ? r->sink->scan_end(r->sink, r->again, &deleted, err) : 0;
     if (e)
         return e;
     uv_mutex_lock(&r->mutex);
@@ -340,11 +368,10 @@ static bool read_past(tr_replica *r, int64_t moment_ms)
 static int apply_pages(tr_replica *r, bool *ret_worked, tr_error *err)
 {
     tr__scan_page *page;
+    scanned_page to = {r, err};
     int e = 0;
     while (!e && (page = tr__scan_take(&r->scan)) != NULL) {
-        e = tr__scan_each(&r->scan, page, apply_scanned, r, err);
-        if (e && err && !err->code)
-            (void)tr_fail(err, e, "writing a scanned row: %s", tr_strerror(e));
+        e = tr__scan_each(&r->scan, page, apply_scanned, &to, err);
         tr__scan_page_free(page);
         *ret_worked = true;
         moved(r);
@@ -401,7 +428,7 @@ static bool work_waits(tr_replica *r)
 static int transact(tr_replica *r, tr_stream_batch *batch, tr_error *err)
 {
     bool started = false, worked = batch->count != 0;
-    int e = r->sink->begin(r->sink, err);
+    int e = sink_begin(r, err);
     for (size_t i = 0; i < batch->count && !e; i++) {
         started |= batch->events[i]->kind == TR_STREAM_STARTED;
         e = apply_event(r, batch->events[i], err);
@@ -417,7 +444,7 @@ static int transact(tr_replica *r, tr_stream_batch *batch, tr_error *err)
     if (!e && worked)
         e = commit(r, err);
     if (e || !worked)
-        r->sink->rollback(r->sink);
+        sink_rollback(r);
     if (!e && r->phase == TR_REPLICA_SCANNING)
         tr__scan_go(&r->scan);
     return e;
@@ -532,6 +559,9 @@ static int resume(tr_replica *r, bool *ret_known, tr_error *err)
             ask_snapshot(r);
     }
     r->scan_end_ms = tr_clock_mono_ms();
+    uv_mutex_lock(&r->mutex);
+    r->progress.scanned = r->scan.copied;
+    uv_mutex_unlock(&r->mutex);
     set_phase(r, r->phase);
     return e;
 }
@@ -541,19 +571,20 @@ static int begin_at_known_positions(tr_replica *r, tr_error *err)
 {
     if (r->phase != TR_REPLICA_STARTING)
         return 0;
-    int e = r->sink->begin(r->sink, err);
+    int e = sink_begin(r, err);
     if (!e)
         e = begin_scan(r, err);
     if (!e)
         e = commit(r, err);
     if (e)
-        r->sink->rollback(r->sink);
+        sink_rollback(r);
     return e;
 }
 
 static int run_once(tr_replica *r, tr_error *err)
 {
     bool known;
+    r->opened = false; /* what the sink holds decides, whatever went wrong before */
     int e = tr__replica_open(r, err);
     if (!e)
         e = resume(r, &known, err);

@@ -85,6 +85,10 @@ static int jsonl_open(tr_sink *sink, const tr_sink_table *table, tr_buf *ret_sta
     jsonl_sink *s = (jsonl_sink *)sink;
     tr_buf saved;
     struct stat st;
+    if (s->fd >= 0)
+        (void)close(s->fd);
+    s->length = 0;
+    tr_buf_reset(&s->lines);
     s->fd = open(s->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     if (s->fd < 0)
         return io_fail(s, err, "opening");
@@ -104,7 +108,7 @@ static int jsonl_open(tr_sink *sink, const tr_sink_table *table, tr_buf *ret_sta
         e = tr_fail(err, TR_EEXIST, "%s exists and was not written by a replica: use another file", s->path);
     if (!e && (ftruncate(s->fd, (off_t)s->length) || lseek(s->fd, 0, SEEK_END) < 0))
         e = io_fail(s, err, "cutting back");
-    s->state.len = 0;
+    tr_buf_reset(&s->state);
     tr_json_writer w;
     tr_json_write_init(&w, &s->state);
     tr_json_string(&w, table->name);
@@ -276,7 +280,8 @@ int tr_sink_jsonl(const char *path, tr_sink **ret_sink, tr_error *err)
         jsonl_free(&s->base);
         return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
     }
-    s->base = (tr_sink){.open = jsonl_open,
+    s->base = (tr_sink){.transactions = true,
+                        .open = jsonl_open,
                         .begin = jsonl_begin,
                         .apply = jsonl_apply,
                         .scanned = jsonl_scanned,

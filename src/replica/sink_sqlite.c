@@ -8,7 +8,7 @@
  * repeated scan that has not confirmed it yet (sorts below every number, so any change or scanned row
  * replaces it).
  */
-#include <tailrace/replica.h>
+#include "replica/row.h"
 
 #include <assert.h>
 #include <sqlite3.h>
@@ -33,7 +33,7 @@ typedef struct sqlite_sink {
     tr_type hash_type, range_type; /* range_type TR_NONE: no sort key */
     tr_view hash_name, range_name; /* copies, in names */
     tr_arena names;
-    bool in_scan;
+    bool opened, in_scan;
     tr_buf plain, typed, number;
 } sqlite_sink;
 
@@ -188,6 +188,14 @@ static int create_table(sqlite_sink *s, tr_buf *key_columns, tr_error *err)
     return r;
 }
 
+static void finalize_all(sqlite_sink *s)
+{
+    for (size_t i = 0; i < STATEMENTS; i++) {
+        (void)sqlite3_finalize(s->statements[i]);
+        s->statements[i] = NULL;
+    }
+}
+
 static int prepare_all(sqlite_sink *s, const char *columns, const char *updates, tr_error *err)
 {
     static const char bury[] =
@@ -275,9 +283,16 @@ static int remember_names(sqlite_sink *s, const tr_sink_table *table)
     return r;
 }
 
+static void sqlite_rollback(tr_sink *sink);
+
 static int sqlite_open(tr_sink *sink, const tr_sink_table *table, tr_buf *ret_state, tr_error *err)
 {
     sqlite_sink *s = (sqlite_sink *)sink;
+    if (s->opened) {
+        sqlite_rollback(sink);
+        return load_state(s, table->name, table_prefix(table->name), ret_state, err);
+    }
+    tr_arena_reset(&s->names);
     int r = remember_names(s, table);
     if (r)
         return tr_fail(err, r, "table name '%.*s': %s", TR_FMT(table->name), tr_strerror(r));
@@ -307,6 +322,9 @@ static int sqlite_open(tr_sink *sink, const tr_sink_table *table, tr_buf *ret_st
     }
     if (!r)
         r = prepare_all(s, columns.ptr, updates.ptr, err);
+    if (r)
+        finalize_all(s);
+    s->opened = !r;
     tr_buf_done(&columns);
     tr_buf_done(&updates);
     return r;
@@ -353,19 +371,6 @@ static void bind_key_column(sqlite3_stmt *stmt, int at, tr_item item, tr_view na
     default:
         sqlite3_bind_blob(stmt, at, v.payload.ptr, (int)v.payload.len, SQLITE_STATIC);
     }
-}
-
-/* The service's number, padded to 40 digits so that text order is numeric order. */
-static int padded(sqlite_sink *s, tr_view number, tr_view *ret, tr_error *err)
-{
-    if (number.len == 0 || number.len > 40)
-        return tr_fail(err, TR_EINVAL, "a sequence number has %zu digits, 1 to 40 expected", number.len);
-    tr_buf_reset(&s->number);
-    for (size_t i = number.len; i < 40; i++)
-        tr_buf_putc(&s->number, '0');
-    tr_buf_put_view(&s->number, number);
-    *ret = tr_buf_view(&s->number);
-    return tr_buf_status(&s->number);
 }
 
 static void bind_text(sqlite3_stmt *stmt, int at, tr_view text)
@@ -415,10 +420,11 @@ static int remove_row(sqlite_sink *s, const tr_sink_row *row, tr_view number, tr
 static int sqlite_apply(tr_sink *sink, const tr_sink_row *row, tr_error *err)
 {
     sqlite_sink *s = (sqlite_sink *)sink;
-    tr_view number = {NULL, 0};
-    int r = padded(s, row->sequence_number, &number, err);
+    tr_buf_reset(&s->number);
+    int r = tr__row_sequence(row->sequence_number, &s->number, err);
     if (r)
         return r;
+    tr_view number = tr_buf_view(&s->number);
     if (row->item.len == 0)
         return remove_row(s, row, number, err);
     int which = s->in_scan ? APPLY_IN_SCAN : APPLY;
@@ -505,23 +511,16 @@ static int sqlite_save(tr_sink *sink, tr_view state, tr_error *err)
 
 /* -------------------------------------------------------------------------------------------- reading */
 
-/* A row's item, from its columns item (at) and dynamodb_json (at + 1), appended to packed. */
-static int read_item(sqlite_sink *s, sqlite3_stmt *stmt, int at, tr_arena *arena, tr_buf *packed,
-                     tr_error *err)
+static tr_view column_view(sqlite3_stmt *stmt, int at)
 {
-    bool typed = sqlite3_column_type(stmt, at + 1) != SQLITE_NULL;
-    at += typed;
-    tr_view json = tr_view_of(sqlite3_column_text(stmt, at), (size_t)sqlite3_column_bytes(stmt, at));
-    tr_json_reader reader;
-    tr_item_error problem;
-    tr_json_init(&reader, json, arena);
-    int e = TR_ECORRUPT;
-    if (tr_json_next(&reader) == TR_JSON_OBJECT)
-        e = typed ? tr_item_read(&reader, packed, &problem)
-                  : tr_item_read_plain(&reader, TR_PLAIN_EXACT, packed, &problem);
-    return e ? tr_fail(err, TR_ECORRUPT, "%s: a row's item is not valid: %.*s", s->path,
-                       json.len < 200 ? (int)json.len : 200, json.ptr)
-             : 0;
+    return tr_view_of(sqlite3_column_text(stmt, at), (size_t)sqlite3_column_bytes(stmt, at));
+}
+
+/* A row's item, from its columns item (at) and dynamodb_json (at + 1), appended to packed. */
+static int read_item(sqlite3_stmt *stmt, int at, tr_arena *arena, tr_buf *packed, tr_error *err)
+{
+    tr_view plain = column_view(stmt, at), typed = column_view(stmt, at + 1);
+    return tr__row_read(plain, typed, false, arena, packed, err);
 }
 
 static int sqlite_each(tr_sink *sink, int (*fn)(void *, tr_view, tr_item), void *ctx, tr_error *err)
@@ -539,7 +538,7 @@ static int sqlite_each(tr_sink *sink, int (*fn)(void *, tr_view, tr_item), void 
     while (!r && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         tr_arena_reset(&arena);
         tr_buf_reset(&packed);
-        r = read_item(s, stmt, 1, &arena, &packed, err);
+        r = read_item(stmt, 1, &arena, &packed, err);
         if (!r)
             r = fn(ctx, tr_view_of(sqlite3_column_blob(stmt, 0), (size_t)sqlite3_column_bytes(stmt, 0)),
                    tr_buf_view(&packed));
@@ -566,7 +565,7 @@ static int sqlite_get(tr_sink *sink, tr_view key, tr_buf *ret_item, tr_error *er
     sqlite3_bind_blob(stmt, 1, key.ptr, (int)key.len, SQLITE_STATIC);
     int rc = sqlite3_step(stmt);
     if (rc == SQLITE_ROW)
-        r = read_item(s, stmt, 0, &arena, ret_item, err);
+        r = read_item(stmt, 0, &arena, ret_item, err);
     else
         r = rc == SQLITE_DONE ? tr_fail(err, TR_ENOTFOUND, "no row of that key") : db_fail(s, err, "reading");
     (void)sqlite3_finalize(stmt);
@@ -580,8 +579,7 @@ static void sqlite_free(tr_sink *sink)
     if (!s)
         return;
     sqlite_rollback(sink);
-    for (size_t i = 0; i < STATEMENTS; i++)
-        (void)sqlite3_finalize(s->statements[i]);
+    finalize_all(s);
     if (s->db)
         (void)sqlite3_close(s->db);
     tr_arena_done(&s->names);
@@ -599,7 +597,8 @@ int tr_sink_sqlite(const char *path, tr_sink **ret_sink, tr_error *err)
         tr_free(s);
         return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
     }
-    s->base = (tr_sink){.open = sqlite_open,
+    s->base = (tr_sink){.transactions = true,
+                        .open = sqlite_open,
                         .begin = sqlite_begin,
                         .apply = sqlite_apply,
                         .scanned = sqlite_scanned,
@@ -612,8 +611,8 @@ int tr_sink_sqlite(const char *path, tr_sink **ret_sink, tr_error *err)
                         .get = sqlite_get,
                         .free = sqlite_free};
     tr_arena_init(&s->names, 16384);
-    tr_buf_init(&s->plain, 4 * TR_ITEM_SIZE_MAX * 2);
-    tr_buf_init(&s->typed, 16 * TR_ITEM_SIZE_MAX);
+    tr_buf_init(&s->plain, TR__ROW_JSON_MAX);
+    tr_buf_init(&s->typed, TR__ROW_JSON_MAX);
     tr_buf_init(&s->number, 64);
     int r = 0;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;

@@ -3,7 +3,7 @@
  * What a replica keeps in its sink, with every transaction:
  *
  *   {"format":"tailrace-replica","version":1,"stream_arn":"…","phase":"scanning|overlap|following","again":false,
- *    "scan":{"snapshot":"TOKEN or empty","segments":[null | true | {key}, …]},     while scanning
+ *    "scan":{"snapshot":"TOKEN or empty","rows":N,"segments":[null | true | {key}, …]},     while scanning
  *    "stream":{…}}                                                                 of
  * tr_stream_checkpoint_begin
  */
@@ -32,6 +32,7 @@ int tr__replica_write_state(tr_replica *r, tr_view stream_json)
         tr_json_name(&w, "scan");
         tr_json_begin_object(&w);
         tr_json_member_cstring(&w, "snapshot", r->scan.snapshot);
+        tr_json_member_u64(&w, "rows", r->scan.copied);
         tr_json_name(&w, "segments");
         tr__scan_write(&r->scan, &w);
         tr_json_end_object(&w);
@@ -59,6 +60,8 @@ static int read_scan(tr_replica *r, tr_json_reader *reader)
             memcpy(r->scan.snapshot, reader->text.ptr, reader->text.len);
             r->scan.snapshot[reader->text.len] = 0;
             r->exact = reader->text.len != 0;
+        } else if (tr_view_is(name, "rows") && t == TR_JSON_NUMBER) {
+            (void)tr_view_to_u64(reader->text, UINT64_MAX, &r->scan.copied);
         } else if (tr_json_skip(reader)) {
             return TR_EPARSE;
         }

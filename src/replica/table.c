@@ -113,6 +113,20 @@ static int take_description(tr_replica *r, const description *d, tr_error *err)
     return r->schema.hash_name.ptr && r->schema.range_name.ptr ? 0 : tr_fail(err, TR_ENOMEM, "out of memory");
 }
 
+/* A sink that saves nothing leaves the state to this object. */
+static int open_sink(tr_replica *r, tr_error *err)
+{
+    tr_buf none;
+    if (!r->sink->open)
+        return 0;
+    tr_buf_init(&none, TR__PAGE_MAX);
+    if (r->sink->save)
+        tr_buf_reset(&r->committed);
+    int e = r->sink->open(r->sink, &r->schema, r->sink->save ? &r->committed : &none, err);
+    tr_buf_done(&none);
+    return e;
+}
+
 int tr__replica_open(tr_replica *r, tr_error *err)
 {
     tr_buf reply;
@@ -136,7 +150,7 @@ int tr__replica_open(tr_replica *r, tr_error *err)
     tr_arena_done(&arena);
     tr_buf_done(&reply);
     if (!e && !r->opened) {
-        e = r->sink->open(r->sink, &r->schema, &r->committed, err);
+        e = open_sink(r, err);
         r->opened = !e;
     }
     return e;
@@ -144,20 +158,8 @@ int tr__replica_open(tr_replica *r, tr_error *err)
 
 int tr__replica_key(tr_replica *r, tr_item item, tr_error *err)
 {
-    const struct {
-        tr_view name;
-        tr_type type;
-    } parts[] = {{r->schema.hash_name, r->schema.hash_type}, {r->schema.range_name, r->schema.range_type}};
     tr_buf_reset(&r->key);
-    for (size_t i = 0; i < TR_COUNT(parts) && parts[i].name.len; i++) {
-        tr_value v;
-        if (tr_item_get(item, parts[i].name, &v) || v.type != parts[i].type)
-            return tr_fail(err, TR_EPARSE, "an item of %s lacks its key attribute '%.*s'", r->table,
-                           TR_FMT(parts[i].name));
-        tr_key_put(&r->key, v);
-    }
-    int e = tr_buf_status(&r->key);
-    return e ? tr_fail(err, e, "%s", tr_strerror(e)) : 0;
+    return tr__row_key(&r->schema, item, &r->key, err);
 }
 
 int tr__replica_get_item(tr_replica *r, tr_item key, tr_buf *ret_item, tr_error *err)
