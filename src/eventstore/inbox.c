@@ -502,7 +502,8 @@ int tr__inbox_sink(tr__inbox *in, tr_sink **ret_sink)
     if (!s)
         return TR_ENOMEM;
     s->inbox = in;
-    s->base = (tr_sink){.open = sink_open,
+    s->base = (tr_sink){.transactions = true,
+                        .open = sink_open,
                         .begin = sink_begin,
                         .apply = sink_apply,
                         .scanned = sink_scanned,
