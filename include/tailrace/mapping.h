@@ -14,12 +14,14 @@
  * whole batch;
  *   - failure: with `bisect` a batch of several records is cut in two, which costs no retry; else it is tried
  * again after a pause, until `retries` or `record_age_ms` are used up. Then its failure record goes to
- * `on_failure`, and the shard goes on; if that fails too, it is repeated: no record is lost.
+ * `on_failure` (tailrace/failure.h), and the shard goes on; if that fails too, it is repeated: the position
+ * is only kept once the failure is safe, so no record is lost.
  *
  * Threads: tr_mapping_run works on the calling thread and on threads of its own, and blocks; tr_mapping_stop
  * may be called from any thread.
  */
 
+#include <tailrace/failure.h>
 #include <tailrace/handler.h>
 #include <tailrace/pattern.h>
 #include <tailrace/stream.h>
@@ -27,45 +29,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* ------------------------------------------------------------------------------- failure destinations */
-
-/** What was given up. Views are valid during the call. */
-typedef struct tr_failure {
-    tr_view source;                    /**< for lists: the mapping's name */
-    tr_view record;                    /**< the failure record, JSON, as the contract of the service has it */
-    tr_view event;                     /**< what the handler was given, JSON: enough to try it again */
-    tr_view error_type, error_message; /**< of the last attempt */
-    uint64_t attempts;
-} tr_failure;
-
-/** Where failures go. `put` returns 0 once it would survive a crash; calls come one at a time. */
-typedef struct tr_failure_sink tr_failure_sink;
-struct tr_failure_sink {
-    int (*put)(tr_failure_sink *sink, const tr_failure *failure, tr_error *err);
-    void (*free)(tr_failure_sink *sink);
-};
-/** "file:PATH" (JSON lines: the failure record with the member Records), "sqlite:PATH" (a queue, see
- * tr_dlq_…), "http://…" or "https://…" (a POST of the failure record). TR_EINVAL for anything else. */
-int tr_failure_sink_open(const char *destination, tr_failure_sink **ret_sink, tr_error *err);
-
-/** A queue of failures in a SQLite file. */
-typedef struct tr_dlq tr_dlq;
-typedef struct tr_dlq_entry {
-    int64_t id;
-    tr_view time, source, record, event, error_type, error_message; /**< time: RFC 3339 */
-    uint64_t attempts;
-} tr_dlq_entry;
-/** create: false gives TR_ENOTFOUND where there is no such file. */
-int tr_dlq_open(const char *path, bool create, tr_dlq **ret_dlq, tr_error *err);
-void tr_dlq_close(tr_dlq *dlq);
-int tr_dlq_put(tr_dlq *dlq, const tr_failure *failure, tr_error *err);
-/** Entries with id > after, oldest first. fn returns nonzero to stop with that code. */
-int tr_dlq_each(tr_dlq *dlq, int64_t after, int (*fn)(void *ctx, const tr_dlq_entry *entry), void *ctx,
-                tr_error *err);
-/** TR_ENOTFOUND. */
-int tr_dlq_remove(tr_dlq *dlq, int64_t id, tr_error *err);
-int tr_dlq_purge(tr_dlq *dlq, uint64_t *ret_count, tr_error *err);
 
 /* -------------------------------------------------------------------------------------------- mapping */
 

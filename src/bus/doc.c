@@ -13,7 +13,8 @@ char *tr__bus_copy(tr_view text)
     return copy;
 }
 
-#define NAMES_MAX 65536 /* bytes of member names with escapes in one look */
+/* Texts with escapes are decoded on the way, all of the document's at most; allocations round up. */
+#define DECODED_MAX(doc) ((doc).len * 2 + 65536)
 
 tr_view tr_doc_raw(tr_view doc, const char *name)
 {
@@ -21,7 +22,7 @@ tr_view tr_doc_raw(tr_view doc, const char *name)
     tr_view raw = {NULL, 0};
     if (!doc.len)
         return raw;
-    tr_arena_init(&arena, NAMES_MAX);
+    tr_arena_init(&arena, DECODED_MAX(doc));
     if (tr_json_member(doc, name, &arena, &raw) != 0)
         raw = (tr_view){NULL, 0};
     tr_arena_done(&arena);
@@ -54,7 +55,7 @@ void tr_doc_with(tr_view doc, const char *name, tr_view raw, tr_buf *out)
     tr_arena arena;
     tr_json_reader r;
     tr_json_writer w;
-    tr_arena_init(&arena, NAMES_MAX);
+    tr_arena_init(&arena, DECODED_MAX(doc));
     tr_json_init(&r, doc, &arena);
     tr_json_write_init(&w, out);
     tr_json_begin_object(&w);

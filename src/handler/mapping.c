@@ -10,6 +10,8 @@
  *                              |------ attempts and age left: pause, again
  *                              '------ none left: failure record to its destination (until that succeeds)
  */
+#include "handler/failure.h"
+
 #include <tailrace/mapping.h>
 
 #include <pthread.h>
@@ -136,6 +138,19 @@ static void write_batch_info(work *w, tr_json_writer *j, size_t from, size_t to)
     tr_json_end_object(j);
 }
 
+/* Region and account are the stream's: arn:aws:dynamodb:REGION:ACCOUNT:table/… */
+static void write_function_arn(work *w)
+{
+    tr_stream_stats stats;
+    tr_stream_get_stats(w->m->stream, &stats);
+    tr_view arn = tr_view_str(stats.stream_arn), region = tr__arn_part(arn, 3),
+            account = tr__arn_part(arn, 4);
+    tr_buf_printf(&w->record, "\"arn:aws:lambda:%.*s:%.*s:function:", TR_FMT(region), TR_FMT(account));
+    for (const char *c = w->m->name; *c; c++) /* what no name of a function has would need escapes */
+        tr_buf_putc(&w->record, *c == '"' || *c == '\\' || (unsigned char)*c < 0x20 ? '_' : *c);
+    tr_buf_putc(&w->record, '"');
+}
+
 static int write_failure(work *w, size_t from, size_t to, const char *condition)
 {
     char id[TR_UUID_LEN + 1];
@@ -149,7 +164,7 @@ static int write_failure(work *w, size_t from, size_t to, const char *condition)
     tr_json_member_cstring(&j, "requestId", id);
     tr_json_name(&j, "functionArn");
     tr_json_sep(&j);
-    tr_buf_printf(&w->record, "\"arn:aws:lambda:us-east-1:000000000000:function:%s\"", w->m->name);
+    write_function_arn(w);
     tr_json_member_cstring(&j, "condition", condition);
     tr_json_member_u64(&j, "approximateInvokeCount", w->attempts);
     tr_json_end_object(&j);
@@ -180,6 +195,26 @@ static int64_t pause_ms(work *w, unsigned attempt)
     return 1 + tr_backoff_ms(&w->rng, attempt, o->retry_min_ms, o->retry_max_ms);
 }
 
+static int put_failure(work *w, size_t from, size_t to, const char *condition, tr_error *err)
+{
+    tr_mapping *m = w->m;
+    int e = write_event(w, from, to);
+    if (!e)
+        e = write_failure(w, from, to, condition);
+    if (e)
+        return tr_fail(err, e, "the failure record cannot be written: %s", tr_strerror(e));
+    const tr_failure f = {.source = tr_view_str(m->name),
+                          .record = tr_buf_view(&w->record),
+                          .event = tr_buf_view(&w->event),
+                          .error_type = tr_view_str(w->err.type),
+                          .error_message = tr_view_str(w->err.message),
+                          .attempts = w->attempts};
+    pthread_mutex_lock(&m->failing);
+    e = tr_failure_put(m->options.on_failure, &f, err);
+    pthread_mutex_unlock(&m->failing);
+    return e;
+}
+
 /* To the destination, however long that takes. */
 static void give_up(work *w, size_t from, size_t to, const char *condition)
 {
@@ -189,31 +224,17 @@ static void give_up(work *w, size_t from, size_t to, const char *condition)
            "%zu record(s) from %.*s are given up after %llu attempt(s): %s %s", to - from,
            TR_FMT(w->events[from]->record->sequence_number), (unsigned long long)w->attempts, w->err.type,
            w->err.message);
-    atomic_fetch_add(&m->given_up, to - from);
-    if (!m->options.on_failure)
-        return;
-    if (write_event(w, from, to) || write_failure(w, from, to, condition)) {
-        tr_log(&m->options.logger, TR_LOG_ERROR, "the failure record is too large and is dropped");
-        return;
-    }
-    tr_failure f = {.source = tr_view_str(m->name),
-                    .record = tr_buf_view(&w->record),
-                    .event = tr_buf_view(&w->event),
-                    .error_type = tr_view_str(w->err.type),
-                    .error_message = tr_view_str(w->err.message),
-                    .attempts = w->attempts};
-    for (unsigned attempt = 0;; attempt++) {
-        pthread_mutex_lock(&m->failing);
-        int e = m->options.on_failure->put(m->options.on_failure, &f, &err);
-        pthread_mutex_unlock(&m->failing);
-        if (!e)
-            return;
-        tr_log(&m->options.logger, TR_LOG_ERROR, "the failure destination: %s; trying again", err.message);
+    for (unsigned attempt = 0; m->options.on_failure && put_failure(w, from, to, condition, &err);
+         attempt++) {
+        tr_log(&m->options.logger, TR_LOG_ERROR, "the failure destination: %s%s%s; trying again", err.type,
+               err.type[0] ? ": " : "", err.message);
+        atomic_store(&m->progressed_ms, tr_clock_mono_ms());
         if (!sleep_ms(m, pause_ms(w, attempt))) {
             w->gave_up = true;
             return;
         }
     }
+    atomic_fetch_add(&m->given_up, to - from);
 }
 
 /* -------------------------------------------------------------------------------------------- a batch */
@@ -470,8 +491,7 @@ void tr_mapping_free(tr_mapping *m)
 {
     if (!m)
         return;
-    if (m->options.on_failure)
-        m->options.on_failure->free(m->options.on_failure);
+    tr_failure_sink_free(m->options.on_failure);
     (void)pthread_mutex_destroy(&m->failing);
     tr_free(m->name);
     tr_free(m);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+#include "client/table.h"
+
 #include <tailrace/stream.h>
 
 #include <stdio.h>
-#include <time.h>
 
 /*
  * A checkpoint in a DynamoDB table: the item "NAME" has a version and the state, or, where that is too large
@@ -61,57 +62,11 @@ static void part_name(const table_store *ts, uint64_t version, uint64_t part, ch
                    (unsigned long long)part);
 }
 
-/* ------------------------------------------------------------------------------------------------ table */
-
-static int table_status(table_store *ts, bool *ret_active, tr_error *err)
-{
-    tr_buf body, answer;
-    tr_json_writer w;
-    tr_buf_init(&body, 4096);
-    tr_buf_init(&answer, 1 << 20);
-    begin(ts, &w, &body);
-    tr_json_end_object(&w);
-    int code = call(ts, "DescribeTable", &body, &answer, err);
-    if (code == 0)
-        *ret_active =
-            tr_view_find(tr_buf_view(&answer), TR_VIEW("\"TableStatus\":\"ACTIVE\""), 0) != SIZE_MAX ||
-            tr_view_find(tr_buf_view(&answer), TR_VIEW("\"TableStatus\": \"ACTIVE\""), 0) != SIZE_MAX;
-    tr_buf_done(&body);
-    tr_buf_done(&answer);
-    return code;
-}
-
-static int create_table(table_store *ts, tr_error *err)
-{
-    tr_buf body;
-    tr_json_writer w;
-    tr_buf_init(&body, 4096);
-    begin(ts, &w, &body);
-    tr_json_name(&w, "KeySchema");
-    tr_json_value(&w, TR_VIEW("[{\"AttributeName\":\"id\",\"KeyType\":\"HASH\"}]"));
-    tr_json_name(&w, "AttributeDefinitions");
-    tr_json_value(&w, TR_VIEW("[{\"AttributeName\":\"id\",\"AttributeType\":\"S\"}]"));
-    tr_json_member_cstring(&w, "BillingMode", "PAY_PER_REQUEST");
-    tr_json_end_object(&w);
-    int code = call(ts, "CreateTable", &body, NULL, err);
-    tr_buf_done(&body);
-    return code == TR_ECONFLICT ? 0 : code; /* somebody else has just made it */
-}
-
 static int make_ready(table_store *ts, tr_error *err)
 {
-    bool active = false;
-    for (int i = 0; i < 600 && !ts->ready; i++) { /* a minute */
-        int code = table_status(ts, &active, err);
-        if (code == TR_ENOTFOUND && ts->create)
-            code = create_table(ts, err);
-        if (code)
-            return code;
-        ts->ready = active;
-        struct timespec pause = {.tv_nsec = active ? 0 : 100 * 1000000};
-        (void)nanosleep(&pause, NULL);
-    }
-    return ts->ready ? 0 : tr_fail(err, TR_ETIMEOUT, "table %s does not become active", ts->table);
+    int code = ts->ready ? 0 : tr__table_ready(ts->client, ts->table, ts->create, err);
+    ts->ready = !code;
+    return code;
 }
 
 /* ------------------------------------------------------------------------------------------------- load */

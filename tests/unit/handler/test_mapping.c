@@ -84,6 +84,16 @@ static tr_mapping_stats run(world *w, const char *function, tr_mapping_options o
     return stats;
 }
 
+static tr_failure_sink *destination_of(const char *text)
+{
+    tr_failure_sink *sink = NULL;
+    tr_error err = {0};
+    const tr_failure_options o = {.destination = text};
+    if (tr_failure_sink_open(&o, &sink, &err))
+        fail_msg("%s", err.message);
+    return sink;
+}
+
 static const char *read_file(world *w, const char *name)
 {
     static char text[65536];
@@ -135,8 +145,7 @@ static void bisecting_isolates_what_cannot_be_handled(void **state)
     for (int i = 0; i < 8; i++)
         put(w, "a", i);
     tr_mapping_options o = {.bisect = true, .limit_retries = true, .retries = 1};
-    tr_error err = {0};
-    assert_int_equal(tr_failure_sink_open(destination, &o.on_failure, &err), 0);
+    o.on_failure = destination_of(destination);
     tr_mapping_stats stats = run(w,
                                  "    if any(n(r) == 5 for r in records): raise ValueError('five')\n"
                                  "    [say(n(r)) for r in records]\n",
@@ -152,23 +161,18 @@ static void bisecting_isolates_what_cannot_be_handled(void **state)
 static void the_queue_keeps_and_gives_back(void **state)
 {
     world *w = *state;
-    char destination[160], path[128];
-    (void)snprintf(path, sizeof path, "%s/q.db", w->dir);
-    (void)snprintf(destination, sizeof destination, "sqlite:%s", path);
+    char destination[160];
+    (void)snprintf(destination, sizeof destination, "sqlite:%s/q.db", w->dir);
     put(w, "a", 1);
     tr_mapping_options o = {.limit_retries = true};
-    tr_error err = {0};
-    assert_int_equal(tr_failure_sink_open(destination, &o.on_failure, &err), 0);
+    o.on_failure = destination_of(destination);
     (void)run(w, "    raise ValueError('no')\n", o);
-    tr_dlq *q;
+    tr_failure_sink *q = destination_of(destination);
     uint64_t count = 0;
-    assert_int_equal(tr_dlq_open(path, false, &q, &err), 0);
-    assert_int_equal(tr_dlq_remove(q, 77, &err), TR_ENOTFOUND);
-    assert_int_equal(tr_dlq_purge(q, &count, &err), 0);
+    assert_int_equal(tr_failure_remove(q, TR_VIEW("77"), NULL), TR_ENOTFOUND);
+    assert_int_equal(tr_failure_purge(q, &count, NULL), 0);
     assert_int_equal(count, 1);
-    tr_dlq_close(q);
-    assert_int_equal(tr_dlq_open("/nonexistent/q.db", false, &q, &err), TR_ENOTFOUND);
-    assert_int_equal(tr_failure_sink_open("ftp://x", &o.on_failure, &err), TR_EINVAL);
+    tr_failure_sink_free(q);
 }
 
 static void filters_discard_what_they_do_not_match(void **state)

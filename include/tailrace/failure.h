@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TAILRACE_FAILURE_H
+#define TAILRACE_FAILURE_H
+
+/**
+ * tailrace/failure.h: where events go that a handler could not handle.
+ *
+ * A failure destination is given failure records, in the shapes that AWS Lambda gives its own destinations.
+ * One that can be read is a queue of dead letters as well: its entries can be looked at, tried again, and
+ * removed.
+ *
+ *   destination                          what is put there                                        readable
+ *   file:PATH                            a line of JSON                                                yes
+ *   sqlite:PATH                          a row of the table dead_letters                               yes
+ *   table:NAME                           an item; the table is made if missing                         yes
+ *   queue:NAME, queue:URL, an SQS ARN,   a message                                                     yes
+ *   https://sqs.REGION.amazonaws.com/…
+ *   http://…, https://…                  a POST; 2xx is success                                         no
+ *   bus:NAME, an event bus' ARN          an event: source "lambda", detail-type "Lambda Function        no
+ *                                        Invocation Result - Failure"
+ *   lambda:NAME, a function's ARN        an asynchronous invocation, on AWS                             no
+ *   exec:COMMAND, exec-each:COMMAND,     an event of that handler (tailrace/handler.h)                  no
+ *   handler:MODULE.EXPORT
+ *
+ * What is put is the failure record. That of a stream's batch gets one more member, Records: the full records
+ * of the batch, as the handler was given them. Where a destination limits what it takes (queue, bus, lambda:
+ * 256 KB), a batch is put in several parts, each with the record and some of the Records; one record that
+ * alone is too large is left out, so that the failure record names it only.
+ *
+ * Threads: a destination is used by one thread at a time, except through a tr_failure_worker.
+ */
+
+#include <tailrace/client.h>
+#include <tailrace/handler.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** What was given up. Views are valid during the call. */
+typedef struct tr_failure {
+    tr_view source;                    /**< for lists: the name of the handler, or of its mapping */
+    tr_view record;                    /**< the failure record: a JSON object */
+    tr_view event;                     /**< what the handler was given, JSON: enough to try it again */
+    tr_view error_type, error_message; /**< of the last attempt */
+    uint64_t attempts;
+} tr_failure;
+
+/** What is kept of it. Views are valid during the callback. */
+typedef struct tr_failure_entry {
+    tr_view id;    /**< what tr_failure_remove takes */
+    tr_view time;  /**< RFC 3339 */
+    tr_view event; /**< empty where it was too large to be kept */
+    tr_view source, record, error_type, error_message;
+    uint64_t attempts;
+} tr_failure_entry;
+/** Returns nonzero to stop with that code. May remove the entry it was given. */
+typedef int tr_failure_fn(void *ctx, const tr_failure_entry *entry);
+
+/** A destination: one of those above, or yours. */
+typedef struct tr_failure_sink tr_failure_sink;
+struct tr_failure_sink {
+    /** 0 once the failure would survive a crash. After an error it is put again, so it may come twice. */
+    int (*put)(tr_failure_sink *sink, const tr_failure *failure, tr_error *err);
+    /** Optional, all three or none: see the functions below. */
+    int (*each)(tr_failure_sink *sink, tr_failure_fn *fn, void *ctx, tr_error *err);
+    int (*remove)(tr_failure_sink *sink, tr_view id, tr_error *err);
+    int (*purge)(tr_failure_sink *sink, uint64_t *ret_count, tr_error *err);
+    void (*free)(tr_failure_sink *sink);
+};
+
+/** Zero-initialise, set what you need. All text is copied. */
+typedef struct tr_failure_options {
+    const char *destination; /**< Required. */
+    bool existing;           /**< For reading: a file or table that is not there is TR_ENOTFOUND. */
+    /**
+     * For tables, queues and buses: where they are; must outlive the destination. Without, and for an ARN or
+     * URL of another region while the client talks to AWS: as tr_client_new finds it.
+     */
+    tr_client *client;
+    const char *region, *profile; /**< Optional: for clients of its own (lambda: always). */
+    /** Optional: directory, environment, endpoint, region, time limit, log of code that it runs. `kind`,
+     * `target` and `name` are ignored. */
+    const tr_handler_options *handler;
+    tr_logger logger;
+} tr_failure_options;
+
+/** TR_EINVAL where the destination is none of the above (err tells them), TR_ENOTFOUND, TR_EIO, … */
+int tr_failure_sink_open(const tr_failure_options *options, tr_failure_sink **ret_sink, tr_error *err);
+/** NULL is fine. */
+void tr_failure_sink_free(tr_failure_sink *sink);
+/** Whether a destination, as text, needs `client`. */
+bool tr_failure_needs_client(const char *destination);
+
+int tr_failure_put(tr_failure_sink *sink, const tr_failure *failure, tr_error *err);
+/**
+ * Calls fn for each entry, the oldest first (queues: in the order in which they give their messages, which
+ * are invisible to others meanwhile). TR_EUNSUPPORTED if the destination cannot be read.
+ */
+int tr_failure_each(tr_failure_sink *sink, tr_failure_fn *fn, void *ctx, tr_error *err);
+/** TR_ENOTFOUND, TR_EUNSUPPORTED. */
+int tr_failure_remove(tr_failure_sink *sink, tr_view id, tr_error *err);
+/** Removes all, and counts them. */
+int tr_failure_purge(tr_failure_sink *sink, uint64_t *ret_count, tr_error *err);
+
+/**
+ * Gives an entry's event to a handler again, and removes the entry where that succeeds. An answer that names
+ * batchItemFailures is no success (TR_ESERVICE): the entry stays as it is, and the whole of it comes again.
+ * TR_EUNSUPPORTED: the entry does not hold its event. Blocks.
+ */
+int tr_failure_redrive(tr_failure_sink *sink, const tr_failure_entry *entry, tr_handler *handler,
+                       tr_error *err);
+
+/* --------------------------------------------------------------------------------------------- worker */
+
+/**
+ * Puts failures on a thread of its own, one after the other, for those who must not wait.
+ */
+typedef struct tr_failure_worker tr_failure_worker;
+/** Runs on the worker's thread. code 0: the failure is safe. */
+typedef void tr_failure_done_fn(void *ctx, int code, const tr_error *err);
+/** Failures that may wait. */
+#define TR_FAILURE_WAITING_MAX 10000
+
+/** Owns the sink from success on. */
+int tr_failure_worker_new(tr_failure_sink *sink, tr_failure_worker **ret_worker, tr_error *err);
+/** The failure is copied. If it returns 0, fn runs exactly once, with TR_ECANCELED if the worker is freed
+ * before. TR_ELIMIT, TR_ENOMEM. From any thread. */
+int tr_failure_worker_put(tr_failure_worker *worker, const tr_failure *failure, tr_failure_done_fn *fn,
+                          void *ctx);
+/** Waits for the one under way. NULL is fine. */
+void tr_failure_worker_free(tr_failure_worker *worker);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

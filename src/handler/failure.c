@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT */
+#include "handler/failure.h"
+
+/* ----------------------------------------------------------------------------------------- dispatching */
+
+static const struct kind {
+    const char *prefix;
+    const char *service; /* of ARNs that mean this kind, or NULL */
+    tr__failure_open_fn *open;
+    bool whole; /* the prefix belongs to the name */
+    bool client;
+} kinds[] = {
+    {"file:", NULL, tr__failure_open_file, false, false},
+    {"sqlite:", NULL, tr__failure_open_sqlite, false, false},
+    {"table:", NULL, tr__failure_open_table, false, true},
+    {"queue:", "sqs", tr__failure_open_queue, false, true},
+    {"https://sqs.", NULL, tr__failure_open_queue, true, true},
+    {"bus:", "events", tr__failure_open_bus, false, true},
+    {"lambda:", "lambda", tr__failure_open_lambda, false, false},
+    {"exec:", NULL, tr__failure_open_exec, false, false},
+    {"exec-each:", NULL, tr__failure_open_each, false, false},
+    {"handler:", NULL, tr__failure_open_module, false, false},
+    {"http://", NULL, tr__failure_open_url, true, false},
+    {"https://", NULL, tr__failure_open_url, true, false},
+};
+
+static const struct kind *find(tr_view d)
+{
+    bool arn = tr_view_starts(d, TR_VIEW("arn:"));
+    tr_view service = tr__arn_part(d, 2);
+    for (size_t i = 0; i < TR_COUNT(kinds); i++) {
+        const struct kind *k = &kinds[i];
+        if (arn ? k->service && tr_view_is(service, k->service)
+                : tr_view_starts(d, tr_view_str(k->prefix)) && d.len > strlen(k->prefix))
+            return k;
+    }
+    return NULL;
+}
+
+int tr_failure_sink_open(const tr_failure_options *options, tr_failure_sink **ret_sink, tr_error *err)
+{
+    const char *d = options->destination ? options->destination : "";
+    const struct kind *kind = find(tr_view_str(d));
+    if (!kind)
+        return tr_fail(
+            err, TR_EINVAL,
+            "failure destination '%s': file:PATH, sqlite:PATH, table:NAME, queue:NAME, an SQS URL or "
+            "ARN, bus:NAME, lambda:NAME, exec:COMMAND, exec-each:COMMAND, handler:MODULE.EXPORT, an "
+            "ARN of a bus or function, or a URL is needed",
+            d);
+    bool whole = kind->whole || strncmp(d, "arn:", 4) == 0;
+    return kind->open(options, whole ? d : d + strlen(kind->prefix), ret_sink, err);
+}
+
+void tr_failure_sink_free(tr_failure_sink *sink)
+{
+    if (sink)
+        sink->free(sink);
+}
+
+bool tr_failure_needs_client(const char *destination)
+{
+    const struct kind *kind = find(tr_view_str(destination));
+    return kind && kind->client;
+}
+
+int tr_failure_put(tr_failure_sink *sink, const tr_failure *failure, tr_error *err)
+{
+    return sink->put(sink, failure, err);
+}
+
+static int unreadable(tr_error *err)
+{
+    return tr_fail(err, TR_EUNSUPPORTED,
+                   "this failure destination cannot be read: file, sqlite, table and queue can");
+}
+
+int tr_failure_each(tr_failure_sink *sink, tr_failure_fn *fn, void *ctx, tr_error *err)
+{
+    return sink->each ? sink->each(sink, fn, ctx, err) : unreadable(err);
+}
+
+int tr_failure_remove(tr_failure_sink *sink, tr_view id, tr_error *err)
+{
+    return sink->remove ? sink->remove(sink, id, err) : unreadable(err);
+}
+
+int tr_failure_purge(tr_failure_sink *sink, uint64_t *ret_count, tr_error *err)
+{
+    return sink->purge ? sink->purge(sink, ret_count, err) : unreadable(err);
+}
+
+static bool names_failures(tr_view response)
+{
+    tr_arena arena;
+    tr_view list;
+    tr_json_reader r;
+    tr_arena_init(&arena, TR_HANDLER_OUTPUT_MAX + 65536);
+    bool named = response.len && response.ptr[0] == '{' &&
+                 tr_json_member(response, "batchItemFailures", &arena, &list) == 0 && list.ptr[0] != 'n';
+    if (named) {
+        tr_json_init(&r, list, &arena);
+        named = tr_json_next(&r) != TR_JSON_ARRAY || tr_json_next(&r) != TR_JSON_ARRAY_END;
+    }
+    tr_arena_done(&arena);
+    return named;
+}
+
+int tr_failure_redrive(tr_failure_sink *sink, const tr_failure_entry *entry, tr_handler *handler,
+                       tr_error *err)
+{
+    if (!entry->event.len)
+        return tr_fail(err, TR_EUNSUPPORTED, "the entry names its records only, it does not hold them");
+    tr_buf response;
+    tr_buf_init(&response, TR_HANDLER_OUTPUT_MAX + 65536);
+    int e = tr_handler_invoke_wait(handler, entry->event, &response, err);
+    if (!e && names_failures(tr_buf_view(&response)))
+        e = tr_fail_service(err, TR_ESERVICE, 0, "batchItemFailures", "some of its records failed again");
+    tr_buf_done(&response);
+    return e ? e : tr_failure_remove(sink, entry->id, err);
+}
+
+/* ------------------------------------------------------------------------------------------- composing */
+
+/* Line feeds in JSON can only be white space. */
+static void put_on_one_line(tr_buf *out, tr_view json)
+{
+    for (size_t from = 0; from < json.len;) {
+        size_t to = from;
+        while (to < json.len && json.ptr[to] != '\n' && json.ptr[to] != '\r')
+            to++;
+        tr_buf_put(out, json.ptr + from, to - from);
+        from = to + 1;
+        if (to < json.len)
+            tr_buf_putc(out, ' ');
+    }
+}
+
+static tr_view without_brace(tr_view object)
+{
+    while (object.len && object.ptr[object.len - 1] != '}')
+        object.len--;
+    return tr_view_of(object.ptr, object.len ? object.len - 1 : 0);
+}
+
+void tr__failure_compose(const tr_failure *f, tr_buf *out)
+{
+    tr_arena arena;
+    tr_view records;
+    tr_arena_init(&arena, TR__FAILURE_MAX);
+    put_on_one_line(out, without_brace(f->record));
+    if (tr_json_member(f->event, "Records", &arena, &records) == 0) {
+        tr_buf_put_str(out, ",\"Records\":");
+        put_on_one_line(out, records);
+    }
+    tr_buf_putc(out, '}');
+    tr_arena_done(&arena);
+}
+
+typedef struct parts {
+    tr_view head; /* the record without its closing brace */
+    size_t limit, count, left_out;
+    tr__failure_part_fn *fn;
+    void *ctx;
+    tr_error *err;
+    tr_buf body;
+} parts;
+
+static int flush(parts *p)
+{
+    tr_buf_put_str(&p->body, p->count ? "]}" : "}");
+    int e = tr_buf_status(&p->body);
+    e = e ? tr_fail(p->err, e, "a failure record is too large")
+          : p->fn(p->ctx, tr_buf_view(&p->body), p->err);
+    p->count = 0;
+    tr_buf_reset(&p->body);
+    put_on_one_line(&p->body, p->head);
+    return e;
+}
+
+static int add_record(parts *p, tr_view record)
+{
+    static const size_t around = sizeof ",\"Records\":[]}";
+    if (p->count && p->body.len + record.len + 3 > p->limit) {
+        int e = flush(p);
+        if (e)
+            return e;
+    }
+    if (p->body.len + record.len + around > p->limit) {
+        p->left_out++;
+        return 0;
+    }
+    tr_buf_put_str(&p->body, p->count++ ? "," : ",\"Records\":[");
+    put_on_one_line(&p->body, record);
+    return 0;
+}
+
+static int add_records(parts *p, tr_view records, tr_arena *arena)
+{
+    tr_json_reader r;
+    tr_view record;
+    int e = 0;
+    tr_json_init(&r, records, arena);
+    if (tr_json_next(&r) != TR_JSON_ARRAY)
+        return 0;
+    while (!e && tr_json_next(&r) == TR_JSON_OBJECT && tr_json_raw(&r, &record) == 0)
+        e = add_record(p, record);
+    return e;
+}
+
+int tr__failure_parts(const tr_failure *f, size_t limit, const tr_logger *logger, tr__failure_part_fn *fn,
+                      void *ctx, tr_error *err)
+{
+    tr_arena arena;
+    tr_view records;
+    int e = 0;
+    parts p = {.head = without_brace(f->record), .limit = limit, .fn = fn, .ctx = ctx, .err = err};
+    tr_arena_init(&arena, TR__FAILURE_MAX);
+    tr_buf_init(&p.body, TR__FAILURE_MAX);
+    put_on_one_line(&p.body, p.head);
+    if (tr_json_member(f->event, "Records", &arena, &records) == 0)
+        e = add_records(&p, records, &arena);
+    if (!e)
+        e = flush(&p);
+    if (!e && p.left_out)
+        tr_log(logger, TR_LOG_WARN,
+               "%zu record(s) too large for the failure destination are named there, not kept", p.left_out);
+    tr_buf_done(&p.body);
+    tr_arena_done(&arena);
+    return e;
+}
+
+/* --------------------------------------------------------------------------------------------- reading */
+
+static tr_view text_of(tr_json_reader *r)
+{
+    if (tr_json_next(r) == TR_JSON_STRING)
+        return r->text;
+    (void)tr_json_skip(r);
+    return (tr_view){NULL, 0};
+}
+
+static void read_request(tr_json_reader *r, tr_failure_entry *e)
+{
+    while (tr_json_next_key(r)) {
+        tr_view key = r->text;
+        if (tr_view_is(key, "functionArn")) {
+            e->source = tr__arn_part(text_of(r), 6); /* arn:aws:lambda:REGION:ACCOUNT:function:NAME */
+        } else if (tr_view_is(key, "condition")) {
+            tr_view condition = text_of(r);
+            if (!e->error_type.len)
+                e->error_type = condition;
+        } else if (tr_json_next(r) == TR_JSON_NUMBER && tr_view_is(key, "approximateInvokeCount")) {
+            (void)tr_view_to_u64(r->text, UINT64_MAX, &e->attempts);
+        } else {
+            (void)tr_json_skip(r);
+        }
+    }
+}
+
+static void read_response(tr_json_reader *r, tr_failure_entry *e)
+{
+    while (tr_json_next_key(r)) {
+        bool type = tr_view_is(r->text, "errorType"), message = tr_view_is(r->text, "errorMessage");
+        tr_view text = text_of(r);
+        if (type && text.len)
+            e->error_type = text;
+        if (message)
+            e->error_message = text;
+    }
+}
+
+static int read_member(tr_json_reader *r, tr_arena *arena, tr_failure_entry *e)
+{
+    tr_view key = r->text, raw;
+    if (tr_view_is(key, "timestamp")) {
+        e->time = text_of(r);
+        return 0;
+    }
+    tr_json_token token = tr_json_next(r);
+    if (tr_view_is(key, "requestContext") && token == TR_JSON_OBJECT) {
+        read_request(r, e);
+    } else if (tr_view_is(key, "responsePayload") && token == TR_JSON_OBJECT) {
+        read_response(r, e);
+    } else if (tr_view_is(key, "requestPayload") && tr_json_raw(r, &raw) == 0) {
+        e->event = raw;
+    } else if (tr_view_is(key, "Records") && tr_json_raw(r, &raw) == 0) {
+        char *event = tr_arena_printf(arena, "{\"Records\":%.*s}", TR_FMT(raw));
+        if (!event)
+            return TR_ENOMEM;
+        e->event = tr_view_str(event);
+    } else if (tr_json_skip(r)) {
+        return TR_EPARSE;
+    }
+    return 0;
+}
+
+int tr__failure_read(tr_view body, tr_arena *arena, tr_failure_entry *ret_entry)
+{
+    tr_failure_entry entry = {.id = ret_entry->id, .record = body};
+    tr_json_reader r;
+    tr_json_init(&r, body, arena);
+    if (tr_json_next(&r) != TR_JSON_OBJECT)
+        return TR_EPARSE;
+    while (tr_json_next_key(&r)) {
+        int e = read_member(&r, arena, &entry);
+        if (e)
+            return e;
+    }
+    if (r.token != TR_JSON_OBJECT_END || tr_json_next(&r) != TR_JSON_DONE)
+        return TR_EPARSE;
+    *ret_entry = entry;
+    return 0;
+}
+
+/* --------------------------------------------------------------------------------------------- clients */
+
+int tr__failure_client_open(const tr_failure_options *options, tr_view region, tr__failure_client *ret,
+                            tr_error *err)
+{
+    tr_client *given = options->client;
+    *ret = (tr__failure_client){.client = given};
+    if (given && (!region.len || !tr_client_is_aws(given) || tr_view_is(region, tr_client_region(given))))
+        return 0;
+    char name[64];
+    if (region.len >= sizeof name)
+        return tr_fail(err, TR_EINVAL, "'%.*s' is no region", TR_FMT(region));
+    memcpy(name, region.len ? region.ptr : "", region.len);
+    name[region.len] = 0;
+    tr_client_options o = {.region = region.len ? name : options->region,
+                           .profile = options->profile,
+                           .logger = options->logger};
+    int e = tr_client_new(&o, &ret->own, err);
+    ret->client = ret->own;
+    return e;
+}
+
+void tr__failure_client_done(tr__failure_client *client)
+{
+    tr_client_free(client->own);
+    *client = (tr__failure_client){0};
+}
+
+int tr__failure_call(tr_client *client, tr_service service, const char *operation, tr_buf *body,
+                     tr_buf *ret_answer, tr_error *err)
+{
+    if (tr_buf_status(body))
+        return tr_fail(err, tr_buf_status(body), "a request of a failure destination is too large");
+    tr_request request = {.service = service, .operation = operation, .body = tr_buf_view(body)};
+    return tr_client_call_wait(client, &request, ret_answer, err);
+}
+
+tr_view tr__arn_part(tr_view arn, unsigned i)
+{
+    for (; i; i--) {
+        size_t colon = tr_view_find(arn, TR_VIEW(":"), 0);
+        if (colon == SIZE_MAX)
+            return (tr_view){NULL, 0};
+        arn = tr_view_of(arn.ptr + colon + 1, arn.len - colon - 1);
+    }
+    size_t colon = tr_view_find(arn, TR_VIEW(":"), 0);
+    return colon == SIZE_MAX ? arn : tr_view_of(arn.ptr, colon);
+}
