@@ -27,7 +27,7 @@
  * 256 KB), a batch is put in several parts, each with the record and some of the Records; one record that
  * alone is too large is left out, so that the failure record names it only.
  *
- * Threads: a destination is used by one thread at a time, except through a tr_failure_worker.
+ * Threads: a destination is used by one thread at a time. All functions may block.
  */
 
 #include <tailrace/client.h>
@@ -110,26 +110,6 @@ int tr_failure_purge(tr_failure_sink *sink, uint64_t *ret_count, tr_error *err);
  */
 int tr_failure_redrive(tr_failure_sink *sink, const tr_failure_entry *entry, tr_handler *handler,
                        tr_error *err);
-
-/* --------------------------------------------------------------------------------------------- worker */
-
-/**
- * Puts failures on a thread of its own, one after the other, for those who must not wait.
- */
-typedef struct tr_failure_worker tr_failure_worker;
-/** Runs on the worker's thread. code 0: the failure is safe. */
-typedef void tr_failure_done_fn(void *ctx, int code, const tr_error *err);
-/** Failures that may wait. */
-#define TR_FAILURE_WAITING_MAX 10000
-
-/** Owns the sink from success on. */
-int tr_failure_worker_new(tr_failure_sink *sink, tr_failure_worker **ret_worker, tr_error *err);
-/** The failure is copied. If it returns 0, fn runs exactly once, with TR_ECANCELED if the worker is freed
- * before. TR_ELIMIT, TR_ENOMEM. From any thread. */
-int tr_failure_worker_put(tr_failure_worker *worker, const tr_failure *failure, tr_failure_done_fn *fn,
-                          void *ctx);
-/** Waits for the one under way. NULL is fine. */
-void tr_failure_worker_free(tr_failure_worker *worker);
 
 #ifdef __cplusplus
 }

@@ -3,7 +3,7 @@
 #include "bus/bus_private.h"
 
 #include <stdio.h>
-#include <tailrace/mapping.h>
+#include <tailrace/failure.h>
 
 #define ARENA_MAX ((size_t)16 * 1024 * 1024)
 
@@ -65,6 +65,18 @@ int tr__failure_record(tr_bus *b, const tr_delivery *d, tr_view input, const tr_
     return tr_buf_status(out);
 }
 
+/* Tables, queues and buses are this server's own: their ARNs are targets like any other. */
+static int open_sink(tr_bus *b, const char *function, const char *destination, tr_failure_sink **ret_sink,
+                     tr_error *err)
+{
+    if (tr_failure_needs_client(destination))
+        return tr_fail(err, TR_EINVAL, "function %s: name '%s' by its ARN", function, destination);
+    const tr_handler_options code = {
+        .endpoint = b->endpoint, .region = b->region, .logger = b->options.logger};
+    const tr_failure_options o = {.destination = destination, .handler = &code, .logger = b->options.logger};
+    return tr_failure_sink_open(&o, ret_sink, err);
+}
+
 int tr__failure_target(tr_bus *b, const char *function, const char *destination, tr_target **ret_target,
                        tr_error *err)
 {
@@ -89,7 +101,7 @@ int tr__failure_target(tr_bus *b, const char *function, const char *destination,
                        function, destination);
     }
     if (!named && !place) {
-        int e = tr_failure_sink_open(destination, &t->sink, err);
+        int e = open_sink(b, function, destination, &t->sink, err);
         if (e) {
             tr__bus_target_unref(t);
             return e;

@@ -2,7 +2,7 @@
 /* What is parsed from the documents of buses, rules and archives, and how it takes part in matching. */
 #include "bus/bus_private.h"
 
-#include <tailrace/mapping.h>
+#include <tailrace/failure.h>
 #include <tailrace/transform.h>
 
 #define DOC_ARENA_MAX ((size_t)8 * 1024 * 1024)
@@ -37,8 +37,7 @@ static void free_target(tr_target *t)
 {
     tr__bus_input_free(t);
     tr_input_path_free(t->order);
-    if (t->sink)
-        t->sink->free(t->sink);
+    tr_failure_sink_free(t->sink);
     tr_free(t->doc);
     tr_free(t->owner);
     tr_free(t->id);

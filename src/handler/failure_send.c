@@ -2,15 +2,19 @@
 /* Failures to what cannot be read again: an event bus, a function on AWS, a handler, a URL. */
 #include "handler/failure.h"
 
+#include <tailrace/publish.h>
+
 #include <stdio.h>
 
 #define SEND_LIMIT     (256 * 1024 - 4096) /* of an entry of PutEvents, and of an asynchronous invocation */
 #define URL_TIMEOUT_MS 30000
+#define BUS_RETRIES    5 /* then whoever puts decides about going on */
 
 typedef struct send_sink {
     tr_failure_sink base;
     tr__failure_client client;
     tr_handler *handler;
+    tr_publisher *publisher;
     char *name; /* bus or function */
     tr_logger logger;
 } send_sink;
@@ -19,6 +23,7 @@ static void send_free(tr_failure_sink *base)
 {
     send_sink *s = (send_sink *)base;
     tr_handler_free(s->handler);
+    tr_publisher_free(s->publisher);
     tr__failure_client_done(&s->client);
     tr_free(s->name);
     tr_free(s);
@@ -49,64 +54,30 @@ static int opened(send_sink *s, int e, tr_failure_sink **ret_sink)
 
 /* ------------------------------------------------------------------------------------------------ bus */
 
-/* requestContext.functionArn, as a resource; raw text with its quotes. */
+/* requestContext.functionArn, as a resource. */
 static tr_view function_arn(tr_view record, tr_arena *arena)
 {
     tr_view context, arn;
-    bool found = tr_json_member(record, "requestContext", arena, &context) == 0 && context.ptr[0] == '{' &&
-                 tr_json_member(context, "functionArn", arena, &arn) == 0 && arn.ptr[0] == '"';
-    return found ? arn : (tr_view){NULL, 0};
-}
-
-static void write_entry(send_sink *s, tr_view detail, tr_arena *arena, tr_buf *body)
-{
-    tr_json_writer w;
-    tr_view arn = function_arn(detail, arena);
-    tr_json_write_init(&w, body);
-    tr_json_begin_object(&w);
-    tr_json_name(&w, "Entries");
-    tr_json_begin_array(&w);
-    tr_json_begin_object(&w);
-    tr_json_member_cstring(&w, "EventBusName", s->name);
-    tr_json_member_cstring(&w, "Source", "lambda");
-    tr_json_member_cstring(&w, "DetailType", "Lambda Function Invocation Result - Failure");
-    tr_json_name(&w, "Resources");
-    tr_json_begin_array(&w);
-    if (arn.len)
-        tr_json_value(&w, arn);
-    tr_json_end_array(&w);
-    tr_json_member_string(&w, "Detail", detail);
-    tr_json_end_object(&w);
-    tr_json_end_array(&w);
-    tr_json_end_object(&w);
-}
-
-/* {"FailedEntryCount":1,"Entries":[{"ErrorCode":…,"ErrorMessage":…}]} is a failure, too. */
-static int check_answer(tr_view answer, tr_arena *arena, tr_error *err)
-{
-    tr_view failed, entries;
-    if (tr_json_member(answer, "FailedEntryCount", arena, &failed) || tr_view_is(failed, "0"))
-        return 0;
-    if (tr_json_member(answer, "Entries", arena, &entries))
-        entries = answer;
-    return tr_fail_service(err, TR_ESERVICE, 200, "FailedEntry", "%.*s",
-                           entries.len < 1000 ? (int)entries.len : 1000, entries.ptr);
+    tr_json_reader r;
+    if (tr_json_member(record, "requestContext", arena, &context) || context.ptr[0] != '{' ||
+        tr_json_member(context, "functionArn", arena, &arn))
+        return (tr_view){NULL, 0};
+    tr_json_init(&r, arn, arena);
+    return tr_json_next(&r) == TR_JSON_STRING ? r.text : (tr_view){NULL, 0};
 }
 
 static int put_event(void *ctx, tr_view detail, tr_error *err)
 {
     send_sink *s = ctx;
-    tr_buf body, answer;
     tr_arena arena;
-    tr_buf_init(&body, TR__FAILURE_MAX);
-    tr_buf_init(&answer, 1 << 20);
-    tr_arena_init(&arena, 4 << 20);
-    write_entry(s, detail, &arena, &body);
-    int e = tr__failure_call(s->client.client, TR_EVENTS, "PutEvents", &body, &answer, err);
-    if (!e)
-        e = check_answer(tr_buf_view(&answer), &arena, err);
-    tr_buf_done(&body);
-    tr_buf_done(&answer);
+    tr_arena_init(&arena, TR__FAILURE_MAX);
+    tr_view arn = function_arn(detail, &arena);
+    const tr_publish_entry entry = {.source = TR_VIEW("lambda"),
+                                    .detail_type = TR_VIEW("Lambda Function Invocation Result - Failure"),
+                                    .detail = detail,
+                                    .resources = &arn,
+                                    .resource_count = arn.len != 0};
+    int e = tr_publisher_put_wait(s->publisher, &entry, NULL, err);
     tr_arena_done(&arena);
     return e;
 }
@@ -127,6 +98,10 @@ int tr__failure_open_bus(const tr_failure_options *options, const char *name, tr
     bool arn = tr_view_starts(given, TR_VIEW("arn:"));
     int e =
         tr__failure_client_open(options, arn ? tr__arn_part(given, 3) : (tr_view){NULL, 0}, &s->client, err);
+    const tr_publisher_options po = {
+        .bus = name, .limit_retries = true, .retries = BUS_RETRIES, .logger = options->logger};
+    if (!e)
+        e = tr_publisher_new(s->client.client, &po, &s->publisher, err);
     return opened(s, e, ret_sink);
 }
 

@@ -464,43 +464,6 @@ static void redriving_removes_only_what_succeeds(void **state)
     tr_failure_sink_free(sink);
 }
 
-typedef struct outcome {
-    atomic_int done, failed;
-} outcome;
-
-static void on_done(void *ctx, int code, const tr_error *err)
-{
-    outcome *o = ctx;
-    assert_true(code ? err != NULL : err == NULL);
-    atomic_fetch_add(code ? &o->failed : &o->done, 1);
-}
-
-static void a_worker_puts_on_its_own_thread(void **state)
-{
-    world *w = *state;
-    tr_failure_worker *worker;
-    tr_error err = {0};
-    outcome o = {0};
-    char id[] = "{\"a\":0}";
-    assert_int_equal(tr_failure_worker_new(open_sink(w, "file:%s/worker", false), &worker, &err), 0);
-    for (int i = 0; i < 5; i++) {
-        id[5] = (char)('0' + i);
-        const tr_failure f = {.record = tr_view_str(id), .event = TR_VIEW("{}")};
-        assert_int_equal(tr_failure_worker_put(worker, &f, on_done, &o), 0);
-    }
-    wait_for_count(&o.done, 5);
-    tr_failure_worker_free(worker);
-    assert_string_equal(read_file(w, "worker"), "{\"a\":0}\n{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n{\"a\":4}\n");
-
-    assert_int_equal(tr_failure_worker_new(open_sink(w, "exec-each:sleep 0.3", false), &worker, &err), 0);
-    for (int i = 0; i < 5; i++) {
-        const tr_failure f = {.record = TR_VIEW("{}"), .event = TR_VIEW("{}")};
-        assert_int_equal(tr_failure_worker_put(worker, &f, on_done, &o), 0);
-    }
-    tr_failure_worker_free(worker); /* each callback once, whatever became of it */
-    assert_int_equal(o.done + o.failed, 10);
-}
-
 static void wrong_destinations_are_refused(void **state)
 {
     world *w = *state;
@@ -538,7 +501,6 @@ int main(void)
         T(a_bus_is_given_an_event),
         T(another_handler_is_given_the_record),
         T(redriving_removes_only_what_succeeds),
-        T(a_worker_puts_on_its_own_thread),
         T(wrong_destinations_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
