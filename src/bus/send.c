@@ -164,6 +164,17 @@ static void on_answer(void *ctx, int code, const tr_http_reply *reply, const tr_
     hand_over(a);
 }
 
+/* Made when first used: most buses call nobody. */
+static int open_http(tr_bus *b, tr_error *err)
+{
+    if (b->http)
+        return 0;
+    if (!b->options.loop)
+        return tr_fail(err, TR_EUNSUPPORTED, "there is no HTTP client");
+    const tr_http_client_options options = {.body_limit = 1024 * 1024, .logger = b->options.logger};
+    return tr_http_client_new(tr__loop_uv(b->options.loop), &options, &b->http, err);
+}
+
 static void send_url(tr_bus *b, tr_delivery *d, const char *url, tr_view input)
 {
     static const tr_header json = {{"Content-Type", 12}, {"application/json", 16}};
@@ -173,8 +184,9 @@ static void send_url(tr_bus *b, tr_delivery *d, const char *url, tr_view input)
                                .header_count = 1,
                                .body = input,
                                .timeout_ms = URL_TIMEOUT_MS};
-    if (!b->http) {
-        finish_now(b, d, false, true, "SDK_CLIENT_ERROR", "there is no HTTP client");
+    tr_error err;
+    if (open_http(b, &err)) {
+        finish_now(b, d, false, true, "SDK_CLIENT_ERROR", err.message);
         return;
     }
     tr_attempt *a = begin(b, d);
@@ -557,12 +569,7 @@ static void free_function(tr__bus_function *f)
 
 int tr__bus_send_open(tr_bus *b, tr_error *err)
 {
-    int e = copy_functions(b, err);
-    if (e == 0 && b->options.loop) {
-        const tr_http_client_options options = {.body_limit = 1024 * 1024, .logger = b->options.logger};
-        e = tr_http_client_new(tr__loop_uv(b->options.loop), &options, &b->http, err);
-    }
-    return e;
+    return copy_functions(b, err);
 }
 
 /* Deliveries under way are forgotten here and stay in the store. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fetch.h"
 
-#include "http/client.h"
+#include "http/curl.h"
 
 #define HEADERS_MAX 16
 
@@ -28,26 +28,28 @@ static int set_options(CURL *easy, const tr__fetch *fetch, struct curl_slist *he
 {
     bool post = fetch->body.len > 0 || strcmp(fetch->method, "POST") == 0;
     bool ok =
-        curl_easy_setopt(easy, CURLOPT_URL, fetch->url) == CURLE_OK &&
-        curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
-        curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
-        curl_easy_setopt(easy, CURLOPT_WRITEDATA, body) == CURLE_OK &&
-        curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, text) == CURLE_OK &&
-        curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-        curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) == CURLE_OK &&
-        curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress) == CURLE_OK &&
-        curl_easy_setopt(easy, CURLOPT_XFERINFODATA, fetch->abort) == CURLE_OK &&
-        curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-        curl_easy_setopt(easy, CURLOPT_USERAGENT, "tailrace") == CURLE_OK &&
-        curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)fetch->connect_timeout_ms) == CURLE_OK &&
-        curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)fetch->timeout_ms) == CURLE_OK;
+        tr__curl.easy_setopt(easy, CURLOPT_URL, fetch->url) == CURLE_OK &&
+        tr__curl.easy_setopt(easy, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
+        tr__curl.easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
+        tr__curl.easy_setopt(easy, CURLOPT_WRITEDATA, body) == CURLE_OK &&
+        tr__curl.easy_setopt(easy, CURLOPT_ERRORBUFFER, text) == CURLE_OK &&
+        tr__curl.easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+        tr__curl.easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) == CURLE_OK &&
+        tr__curl.easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress) == CURLE_OK &&
+        tr__curl.easy_setopt(easy, CURLOPT_XFERINFODATA, fetch->abort) == CURLE_OK &&
+        tr__curl.easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+        tr__curl.easy_setopt(easy, CURLOPT_USERAGENT, "tailrace") == CURLE_OK &&
+        tr__curl.easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)fetch->connect_timeout_ms) == CURLE_OK &&
+        tr__curl.easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)fetch->timeout_ms) == CURLE_OK;
     if (ok && fetch->direct)
-        ok = curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK;
+        ok = tr__curl.easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK;
     if (ok && post)
-        ok = curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)fetch->body.len) == CURLE_OK &&
-             curl_easy_setopt(easy, CURLOPT_POSTFIELDS, fetch->body.len ? fetch->body.ptr : "") == CURLE_OK;
+        ok = tr__curl.easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)fetch->body.len) ==
+                 CURLE_OK &&
+             tr__curl.easy_setopt(easy, CURLOPT_POSTFIELDS, fetch->body.len ? fetch->body.ptr : "") ==
+                 CURLE_OK;
     if (ok && strcmp(fetch->method, post ? "POST" : "GET") != 0)
-        ok = curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, fetch->method) == CURLE_OK;
+        ok = tr__curl.easy_setopt(easy, CURLOPT_CUSTOMREQUEST, fetch->method) == CURLE_OK;
     return ok ? 0 : TR_ENOMEM;
 }
 
@@ -89,22 +91,23 @@ int tr__fetch_run(const tr__fetch *fetch, int *ret_status, tr_buf *ret_body, tr_
                                                         TR_FMT(fetch->headers[i].value)),
                                 .next = &list[count + 1]};
     list[count++] = (struct curl_slist){.data = (char *)(uintptr_t) "Expect:"};
-    CURL *easy = curl_easy_init();
+    CURL *easy = tr__curl.easy_init();
     code = easy ? set_options(easy, fetch, list, ret_body, text) : TR_ENOMEM;
     for (size_t i = 0; i < count && code == 0; i++)
         code = list[i].data ? 0 : TR_ENOMEM;
     if (code) {
         code = tr_fail(err, code, "out of memory");
     } else {
-        CURLcode result = curl_easy_perform(easy);
+        CURLcode result = tr__curl.easy_perform(easy);
         long status = 0;
-        (void)curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+        (void)tr__curl.easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
         if (result == CURLE_OK)
             *ret_status = (int)status;
         else
-            code = tr_fail(err, code_of(result, ret_body), "%s", *text ? text : curl_easy_strerror(result));
+            code =
+                tr_fail(err, code_of(result, ret_body), "%s", *text ? text : tr__curl.easy_strerror(result));
     }
-    curl_easy_cleanup(easy);
+    tr__curl.easy_cleanup(easy);
     tr_arena_done(&arena);
     return code;
 }

@@ -189,31 +189,53 @@ static int not_event(const char *attribute, const char *want, tr_error *err)
     return tr_fail(err, TR_EINVAL, "not an event: its %s is not %s", attribute, want);
 }
 
+/* The attributes of an event, by the order in which items have them: an item is walked once. */
+typedef struct attributes {
+    tr_value key, metadata, payload, timestamp, type, version;
+} attributes;
+
+static void find_attributes(tr_item item, attributes *ret)
+{
+    const struct {
+        tr_view name;
+        tr_value *value;
+    } wanted[] = {{TR_VIEW(TR_EVENT_TABLE_PK), &ret->key},
+                  {TR_VIEW(TR_EVENT_TABLE_METADATA_KEY), &ret->metadata},
+                  {TR_VIEW(TR_EVENT_TABLE_PAYLOAD_KEY), &ret->payload},
+                  {TR_VIEW(TR_EVENT_TABLE_TIMESTAMP_KEY), &ret->timestamp},
+                  {TR_VIEW(TR_EVENT_TABLE_EVENT_TYPE_KEY), &ret->type},
+                  {TR_VIEW(TR_EVENT_TABLE_SK), &ret->version}};
+    size_t next = 0;
+    tr_packed_iter it;
+    tr_item_iter(&it, item);
+    while (next < TR_COUNT(wanted) && tr_packed_next(&it)) {
+        int order = 1;
+        while (next < TR_COUNT(wanted) && (order = tr_view_cmp(it.name, wanted[next].name)) > 0)
+            next++;
+        if (order == 0)
+            *wanted[next++].value = it.value;
+    }
+}
+
 int tr__event_take(tr_item item, tr_event *ret_event, tr_error *err)
 {
-    tr_value key, version, type, value;
+    attributes a = {0};
     int64_t number;
-    tr_event event = {0};
-    if (tr_item_get(item, TR_VIEW(TR_EVENT_TABLE_PK), &key) || key.type != TR_S)
+    find_attributes(item, &a);
+    if (a.key.type != TR_S)
         return not_event(TR_EVENT_TABLE_PK, "a string", err);
-    if (tr_item_get(item, TR_VIEW(TR_EVENT_TABLE_SK), &version) || version.type != TR_N ||
-        tr_number_to_i64(version.payload, &number) || number < 0)
+    if (a.version.type != TR_N || tr_number_to_i64(a.version.payload, &number) || number < 0)
         return not_event(TR_EVENT_TABLE_SK, "a whole number", err);
-    if (tr_item_get(item, TR_VIEW(TR_EVENT_TABLE_EVENT_TYPE_KEY), &type) || type.type != TR_S)
+    if (a.type.type != TR_S)
         return not_event(TR_EVENT_TABLE_EVENT_TYPE_KEY, "a string", err);
-    event.aggregate_id = key.payload;
-    event.version = (uint64_t)number;
-    event.type = type.payload;
-    if (tr_item_get(item, TR_VIEW(TR_EVENT_TABLE_TIMESTAMP_KEY), &value) == 0) {
-        if (value.type != TR_S)
-            return not_event(TR_EVENT_TABLE_TIMESTAMP_KEY, "a string", err);
-        event.timestamp = value.payload;
-    }
-    if (tr_item_get(item, TR_VIEW(TR_EVENT_TABLE_PAYLOAD_KEY), &value) == 0)
-        event.payload = value;
-    if (tr_item_get(item, TR_VIEW(TR_EVENT_TABLE_METADATA_KEY), &value) == 0)
-        event.metadata = value;
-    *ret_event = event;
+    if (a.timestamp.type != TR_S && a.timestamp.type != TR_NONE)
+        return not_event(TR_EVENT_TABLE_TIMESTAMP_KEY, "a string", err);
+    *ret_event = (tr_event){.aggregate_id = a.key.payload,
+                            .version = (uint64_t)number,
+                            .type = a.type.payload,
+                            .timestamp = a.timestamp.payload,
+                            .payload = a.payload,
+                            .metadata = a.metadata};
     return 0;
 }
 

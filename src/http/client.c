@@ -5,7 +5,6 @@
 
 #include <assert.h>
 #include <ctype.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #define HEADERS_LIMIT (256 * 1024) /* of an answer's headers, bytes */
@@ -18,7 +17,7 @@
 static void free_transfer(tr__transfer *transfer)
 {
     if (transfer->easy)
-        curl_easy_cleanup(transfer->easy);
+        tr__curl.easy_cleanup(transfer->easy);
     tr_arena_done(&transfer->arena);
     tr_buf_done(&transfer->body);
     tr_buf_done(&transfer->head);
@@ -46,7 +45,7 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *arg)
     tr__transfer *transfer = arg;
     if (transfer->on_bytes) {
         long status = 0;
-        (void)curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+        (void)tr__curl.easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
         if (status / 100 == 2) {
             if (!transfer->canceled && !transfer->on_bytes(transfer->ctx, tr_view_of(bytes, len)))
                 transfer->canceled = true;
@@ -66,22 +65,22 @@ static tr__transfer *new_transfer(tr_http_client *client)
     tr_buf_init(&transfer->body, SIZE_MAX / 2);
     tr_buf_init(&transfer->head, HEADERS_LIMIT);
     tr_buf_init(&transfer->answer, client->options.body_limit);
-    CURL *easy = transfer->easy = curl_easy_init();
+    CURL *easy = transfer->easy = tr__curl.easy_init();
     bool ok = easy != NULL;
-    ok = ok && curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer) == CURLE_OK;
-    ok = ok && curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK;
-    ok = ok && curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer) == CURLE_OK;
-    ok = ok && curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK;
-    ok = ok && curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer) == CURLE_OK;
-    ok = ok && curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_error) == CURLE_OK;
-    ok = ok && curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
-    ok = ok && curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 1L) == CURLE_OK;
-    ok = ok && curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L) == CURLE_OK;
-    ok = ok && curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK;
-    ok = ok && curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
-    ok = ok && curl_easy_setopt(easy, CURLOPT_USERAGENT, client->user_agent) == CURLE_OK;
-    ok = ok && curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)client->options.connect_timeout_ms) ==
-                   CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_PRIVATE, transfer) == CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_HEADERDATA, transfer) == CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_WRITEDATA, transfer) == CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_error) == CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_NOPROGRESS, 1L) == CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L) == CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_USERAGENT, client->user_agent) == CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+                                    (long)client->options.connect_timeout_ms) == CURLE_OK;
     ok = ok && tr__client_sockets(client, easy);
     if (!ok) {
         free_transfer(transfer);
@@ -178,7 +177,7 @@ static int set_headers(tr__transfer *transfer, const tr_http_call *call)
         last->next = tail;
     else
         first = tail;
-    return curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, first) == CURLE_OK ? 0 : TR_ENOMEM;
+    return tr__curl.easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, first) == CURLE_OK ? 0 : TR_ENOMEM;
 }
 
 static int set_method(tr__transfer *transfer, const char *method)
@@ -187,17 +186,17 @@ static int set_method(tr__transfer *transfer, const char *method)
     bool post = strcmp(method, "POST") == 0, get = strcmp(method, "GET") == 0,
          head = strcmp(method, "HEAD") == 0;
     tr_view body = tr_buf_view(&transfer->body);
-    CURLcode code = curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, post || get || head ? NULL : method);
+    CURLcode code = tr__curl.easy_setopt(easy, CURLOPT_CUSTOMREQUEST, post || get || head ? NULL : method);
     if (code == CURLE_OK)
-        code = curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L); /* undoes what the last request set */
+        code = tr__curl.easy_setopt(easy, CURLOPT_HTTPGET, 1L); /* undoes what the last request set */
     if (code == CURLE_OK && head)
-        code = curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+        code = tr__curl.easy_setopt(easy, CURLOPT_NOBODY, 1L);
     if (code == CURLE_OK && (post || body.len)) {
-        code = curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
+        code = tr__curl.easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
         if (code == CURLE_OK)
-            code = curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body.len ? body.ptr : "");
+            code = tr__curl.easy_setopt(easy, CURLOPT_POSTFIELDS, body.len ? body.ptr : "");
         if (code == CURLE_OK && get)
-            code = curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "GET");
+            code = tr__curl.easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "GET");
     }
     return code == CURLE_OK ? 0 : TR_ENOMEM;
 }
@@ -226,10 +225,10 @@ static int set_target(tr__transfer *transfer, const tr_http_call *call)
     if (!transfer->url || !transfer->unix_path)
         return TR_ENOMEM;
     CURL *easy = transfer->easy;
-    bool ok =
-        curl_easy_setopt(easy, CURLOPT_URL, call->url) == CURLE_OK &&
-        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, call->unix_path) == CURLE_OK &&
-        curl_easy_setopt(easy, CURLOPT_PROXY, call->unix_path || is_local(call->url) ? "" : NULL) == CURLE_OK;
+    bool ok = tr__curl.easy_setopt(easy, CURLOPT_URL, call->url) == CURLE_OK &&
+              tr__curl.easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, call->unix_path) == CURLE_OK &&
+              tr__curl.easy_setopt(easy, CURLOPT_PROXY, call->unix_path || is_local(call->url) ? "" : NULL) ==
+                  CURLE_OK;
     return ok ? 0 : TR_ENOMEM;
 }
 
@@ -246,9 +245,9 @@ static int prepare(tr__transfer *transfer, const tr_http_call *call)
     if (code == 0)
         code = set_headers(transfer, call);
     if (code == 0 && call->on_bytes && call->silence_ms) {
-        bool ok = curl_easy_setopt(transfer->easy, CURLOPT_LOW_SPEED_LIMIT, 1L) == CURLE_OK &&
-                  curl_easy_setopt(transfer->easy, CURLOPT_LOW_SPEED_TIME,
-                                   (long)(call->silence_ms / 1000 + 1)) == CURLE_OK;
+        bool ok = tr__curl.easy_setopt(transfer->easy, CURLOPT_LOW_SPEED_LIMIT, 1L) == CURLE_OK &&
+                  tr__curl.easy_setopt(transfer->easy, CURLOPT_LOW_SPEED_TIME,
+                                       (long)(call->silence_ms / 1000 + 1)) == CURLE_OK;
         code = ok ? 0 : TR_ENOMEM;
     }
     return code;
@@ -344,8 +343,8 @@ static void begin(tr__transfer *transfer)
         left = (long)ms;
     }
     transfer->curl_error[0] = 0;
-    if (curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS, left) != CURLE_OK ||
-        curl_multi_add_handle(client->multi, transfer->easy) != CURLM_OK) {
+    if (tr__curl.easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS, left) != CURLE_OK ||
+        tr__curl.multi_add_handle(client->multi, transfer->easy) != CURLM_OK) {
         end_later(transfer, TR_ENOMEM);
         return;
     }
@@ -418,7 +417,7 @@ static int parse_headers(tr__transfer *transfer, tr_http_reply *reply)
 static void finish(tr__transfer *transfer, CURLcode result)
 {
     tr_http_client *client = transfer->client;
-    (void)curl_multi_remove_handle(client->multi, transfer->easy);
+    (void)tr__curl.multi_remove_handle(client->multi, transfer->easy);
     transfer->added = false;
     if (result != CURLE_OK) {
         int code = transfer->canceled                 ? TR_ECANCELED
@@ -428,12 +427,12 @@ static void finish(tr__transfer *transfer, CURLcode result)
         const char *text = code == TR_ELIMIT         ? "the answer is too large"
                            : code == TR_ECANCELED    ? "canceled"
                            : transfer->curl_error[0] ? transfer->curl_error
-                                                     : curl_easy_strerror(result);
+                                                     : tr__curl.easy_strerror(result);
         fail(transfer, code, text);
         return;
     }
     long status = 0;
-    (void)curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+    (void)tr__curl.easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
     tr_http_reply reply = {.status = (int)status, .body = tr_buf_view(&transfer->answer)};
     if (parse_headers(transfer, &reply))
         fail(transfer, TR_ENOMEM, "out of memory");
@@ -445,12 +444,12 @@ void tr__client_check(tr_http_client *client)
 {
     CURLMsg *message;
     int left;
-    while (!client->freeing && (message = curl_multi_info_read(client->multi, &left)) != NULL) {
+    while (!client->freeing && (message = tr__curl.multi_info_read(client->multi, &left)) != NULL) {
         if (message->msg != CURLMSG_DONE)
             continue;
         char *found = NULL;
         CURLcode result = message->data.result; /* gone once the handle is removed */
-        (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &found);
+        (void)tr__curl.easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &found);
         finish((tr__transfer *)(void *)found, result);
     }
     if (!client->freeing)
@@ -531,7 +530,7 @@ void tr_http_client_cancel(tr_http_client *client, uint64_t id)
         return;
     }
     if (transfer->added)
-        (void)curl_multi_remove_handle(client->multi, transfer->easy);
+        (void)tr__curl.multi_remove_handle(client->multi, transfer->easy);
     transfer->added = false;
     end_later(transfer, TR_ECANCELED);
 }
@@ -557,22 +556,6 @@ tr_view tr_http_reply_header(const tr_http_reply *reply, const char *name)
         if (reply->headers[i].name.len == len && strncasecmp(reply->headers[i].name.ptr, name, len) == 0)
             return reply->headers[i].value;
     return (tr_view){NULL, 0};
-}
-
-static int global_result;
-
-static void init_curl(void)
-{
-    global_result = (int)curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-int tr__curl_init(tr_error *err)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, init_curl);
-    if (global_result)
-        return tr_fail(err, TR_EIO, "cannot set up libcurl: %s", curl_easy_strerror((CURLcode)global_result));
-    return 0;
 }
 
 int tr_http_client_new(struct uv_loop_s *loop, const tr_http_client_options *options,
@@ -615,7 +598,7 @@ void tr_http_client_free(tr_http_client *client)
         while (lists[i]->first) {
             tr__transfer *transfer = lists[i]->first;
             if (transfer->added)
-                (void)curl_multi_remove_handle(client->multi, transfer->easy);
+                (void)tr__curl.multi_remove_handle(client->multi, transfer->easy);
             transfer->added = false;
             fail(transfer, TR_ECANCELED, "the client was closed");
         }

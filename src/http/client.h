@@ -9,7 +9,8 @@
 
 #include <tailrace/http_client.h>
 
-#include <curl/curl.h>
+#include "curl.h"
+
 #include <uv.h>
 
 typedef struct tr__transfer_list {
@@ -79,8 +80,6 @@ void tr__client_close(tr_http_client *client);
 bool tr__client_sockets(tr_http_client *client, CURL *easy);
 
 /* client.c */
-/** Sets libcurl up, once, from any thread. To be called before anything else of it. TR_EIO. */
-int tr__curl_init(tr_error *err);
 /** Completes what libcurl has done with. */
 void tr__client_check(tr_http_client *client);
 /** Ends what was cancelled while libcurl was at work. */

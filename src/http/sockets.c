@@ -73,7 +73,7 @@ static void act(tr_http_client *client, int fd, int mask)
 {
     int running;
     client->in_curl = true;
-    (void)curl_multi_socket_action(client->multi, fd, mask, &running);
+    (void)tr__curl.multi_socket_action(client->multi, fd, mask, &running);
     client->in_curl = false;
     tr__client_end_canceled(client);
     tr__client_check(client);
@@ -146,10 +146,10 @@ static int close_socket(void *arg, curl_socket_t fd)
 
 bool tr__client_sockets(tr_http_client *client, CURL *easy)
 {
-    return curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, client) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, client) == CURLE_OK;
+    return tr__curl.easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
+           tr__curl.easy_setopt(easy, CURLOPT_OPENSOCKETDATA, client) == CURLE_OK &&
+           tr__curl.easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket) == CURLE_OK &&
+           tr__curl.easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, client) == CURLE_OK;
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -180,18 +180,18 @@ static void on_timer_closed(uv_handle_t *handle)
 
 int tr__client_open(tr_http_client *client)
 {
-    client->multi = curl_multi_init();
+    client->multi = tr__curl.multi_init();
     if (!client->multi)
         return TR_ENOMEM;
     /* connections kept idle: as many as may be in use */
     long keep = (long)client->options.max_connections + 8;
-    bool ok = curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
-              curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client) == CURLM_OK &&
-              curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timeout_change) == CURLM_OK &&
-              curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client) == CURLM_OK &&
-              curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, keep) == CURLM_OK;
+    bool ok = tr__curl.multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
+              tr__curl.multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client) == CURLM_OK &&
+              tr__curl.multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timeout_change) == CURLM_OK &&
+              tr__curl.multi_setopt(client->multi, CURLMOPT_TIMERDATA, client) == CURLM_OK &&
+              tr__curl.multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, keep) == CURLM_OK;
     if (!ok) {
-        (void)curl_multi_cleanup(client->multi);
+        (void)tr__curl.multi_cleanup(client->multi);
         return TR_ENOMEM;
     }
     uv_timer_t *timers[] = {&client->timer, &client->later, &client->waiting_timer};
@@ -208,7 +208,7 @@ void tr__client_close(tr_http_client *client)
     if (client->multi) {
         CURLM *multi = client->multi;
         client->multi = NULL;
-        (void)curl_multi_cleanup(multi); /* closes the connections, by close_socket */
+        (void)tr__curl.multi_cleanup(multi); /* closes the connections, by close_socket */
         for (size_t i = 0; i < client->socket_cap; i++)
             if (client->sockets[i].socket)
                 forget(client->sockets[i].socket);
