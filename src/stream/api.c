@@ -208,8 +208,8 @@ int tr_stream_run(tr_stream *stream, const tr_stream_handlers *handlers)
         while (done < batch.count && call_handler(handlers, batch.events[done]) == 0)
             done++;
         unsigned attempt = done < batch.count ? batch.events[done]->delivery - 1 : 0;
-        tr_stream_nack_batch(stream, &batch, done,
-                             stream->retry_min_ms + tr_backoff_ms(&rng, attempt, 100, 10000));
+        int64_t delay = tr_backoff_ms(&rng, attempt, stream->retry_min_ms, stream->retry_max_ms);
+        tr_stream_nack_batch(stream, &batch, done, delay + 1);
     }
     tr_stream_batch_done(&batch);
     return code == TR_ECLOSED ? 0 : code;

@@ -285,6 +285,7 @@ int tr_stream_new(tr_client *client, const tr_stream_options *options, tr_stream
     stream->wake_ms = INT64_MAX;
     stream->refs = 1;
     stream->retry_min_ms = options->retry_min_ms ? options->retry_min_ms : 100;
+    stream->retry_max_ms = options->retry_max_ms ? options->retry_max_ms : 10000;
     tr_buf_init(&stream->job.state, 256u * 1024 * 1024);
     uint64_t seed;
     tr_random_bytes(&seed, sizeof seed);

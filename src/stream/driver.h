@@ -40,7 +40,7 @@ struct tr_stream {
     bool store_running, store_end;
     pthread_cond_t job_there;
     tr__job job;
-    int64_t retry_min_ms;
+    int64_t retry_min_ms, retry_max_ms; /* of tr_stream_run */
 };
 
 /** With the lock held: tells the time, before anything else is told to the machine. */
