@@ -508,7 +508,8 @@ static int feed_apply(tr_sink *sink, const tr_sink_row *row, tr_error *err)
         return tr_fail(err, TR_EBUSY, "not now");
     }
     f->changes++;
-    (void)snprintf(f->last, sizeof f->last, "%.*s", TR_FMT(row->sequence_number));
+    if (tr_view_cmp(row->sequence_number, tr_view_str(f->last)) > 0) /* between items there is no order */
+        (void)snprintf(f->last, sizeof f->last, "%.*s", TR_FMT(row->sequence_number));
     return 0;
 }
 
