@@ -220,6 +220,12 @@ void tr_pack_b(tr_packer *packer, tr_view bytes)
     tr_pack_value(packer, (tr_value){TR_B, bytes});
 }
 
+static void pack_number(tr_packer *packer, const uint8_t *packed, size_t len)
+{
+    assert(len <= TR_NUMBER_PACKED_MAX); /* which gcc must know to see that nothing is read behind it */
+    tr_pack_value(packer, (tr_value){TR_N, tr_view_of(packed, len)});
+}
+
 int tr_pack_n(tr_packer *packer, tr_view text)
 {
     uint8_t packed[TR_NUMBER_PACKED_MAX];
@@ -227,15 +233,14 @@ int tr_pack_n(tr_packer *packer, tr_view text)
     int e = tr_number_parse(text, packed, &len, NULL);
     if (e)
         return e;
-    tr_pack_value(packer, (tr_value){TR_N, tr_view_of(packed, len)});
+    pack_number(packer, packed, len);
     return tr_buf_status(packer->out);
 }
 
 void tr_pack_n_i64(tr_packer *packer, int64_t number)
 {
     uint8_t packed[TR_NUMBER_PACKED_MAX];
-    size_t len = tr_number_from_i64(number, packed);
-    tr_pack_value(packer, (tr_value){TR_N, tr_view_of(packed, len)});
+    pack_number(packer, packed, tr_number_from_i64(number, packed));
 }
 
 void tr_pack_bool(tr_packer *packer, bool value)
