@@ -8,6 +8,7 @@ extern const tr_cli_command tr_cli_events_command;
 extern const tr_cli_command tr_cli_leases;
 extern const tr_cli_command tr_cli_log;
 extern const tr_cli_command tr_cli_on;
+extern const tr_cli_command tr_cli_pipe;
 extern const tr_cli_command tr_cli_replicate;
 extern const tr_cli_command tr_cli_schema;
 extern const tr_cli_command tr_cli_serve;
@@ -19,6 +20,7 @@ const tr_cli_command *const tr_cli_commands[] = {
     &tr_cli_tail,
     &tr_cli_replicate,
     &tr_cli_on,
+    &tr_cli_pipe,
     &tr_cli_dlq,
     &tr_cli_leases,
     &tr_cli_log,

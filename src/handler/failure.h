@@ -6,6 +6,7 @@
 
 #include <tailrace/failure.h>
 #include <tailrace/json.h>
+#include <tailrace/record.h>
 
 /** Bytes of a failure record with all its Records: an event of a mapping has 6 MB, one larger record aside.
  */
@@ -17,6 +18,19 @@ typedef int tr__failure_open_fn(const tr_failure_options *options, const char *n
 tr__failure_open_fn tr__failure_open_file, tr__failure_open_sqlite, tr__failure_open_table,
     tr__failure_open_queue, tr__failure_open_bus, tr__failure_open_lambda, tr__failure_open_exec,
     tr__failure_open_each, tr__failure_open_module, tr__failure_open_url;
+
+/* -------------------------------------------------------------------------------------------- records */
+
+/** What is told of a batch of a stream that was given up. */
+typedef struct tr__stream_failure {
+    tr_view function_arn;
+    const char *stream_arn, *condition;
+    uint64_t attempts;
+    const tr_record *first, *last;
+    size_t count; /* of the batch's records */
+} tr__stream_failure;
+/** Appends the failure record: Lambda's of an event source mapping, without payloads. */
+void tr__failure_of_stream(const tr__stream_failure *failure, tr_buf *out);
 
 /* ---------------------------------------------------------------------------------------- composing */
 

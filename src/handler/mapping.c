@@ -114,70 +114,30 @@ static size_t first_failure(work *w, size_t from, size_t to)
 
 /* --------------------------------------------------------------------------------------- giving up */
 
-static void write_time(tr_json_writer *w, const char *name, int64_t ms)
-{
-    char text[TR_TIME_TEXT_MAX];
-    tr_time_format(ms, true, text);
-    tr_json_member_cstring(w, name, text);
-}
-
-static void write_batch_info(work *w, tr_json_writer *j, size_t from, size_t to)
-{
-    const tr_record *first = w->events[from]->record, *last = w->events[to - 1]->record;
-    tr_stream_stats stats;
-    tr_stream_get_stats(w->m->stream, &stats);
-    tr_json_name(j, "DDBStreamBatchInfo");
-    tr_json_begin_object(j);
-    tr_json_member_string(j, "shardId", first->shard_id);
-    tr_json_member_string(j, "startSequenceNumber", first->sequence_number);
-    tr_json_member_string(j, "endSequenceNumber", last->sequence_number);
-    write_time(j, "approximateArrivalOfFirstRecord", first->time_ms);
-    write_time(j, "approximateArrivalOfLastRecord", last->time_ms);
-    tr_json_member_u64(j, "batchSize", to - from);
-    tr_json_member_cstring(j, "streamArn", stats.stream_arn);
-    tr_json_end_object(j);
-}
-
 /* Region and account are the stream's: arn:aws:dynamodb:REGION:ACCOUNT:table/… */
-static void write_function_arn(work *w)
+static void put_function_arn(const tr_mapping *m, const char *stream_arn, tr_buf *out)
 {
-    tr_stream_stats stats;
-    tr_stream_get_stats(w->m->stream, &stats);
-    tr_view arn = tr_view_str(stats.stream_arn), region = tr__arn_part(arn, 3),
-            account = tr__arn_part(arn, 4);
-    tr_buf_printf(&w->record, "\"arn:aws:lambda:%.*s:%.*s:function:", TR_FMT(region), TR_FMT(account));
-    for (const char *c = w->m->name; *c; c++) /* what no name of a function has would need escapes */
-        tr_buf_putc(&w->record, *c == '"' || *c == '\\' || (unsigned char)*c < 0x20 ? '_' : *c);
-    tr_buf_putc(&w->record, '"');
+    tr_view arn = tr_view_str(stream_arn), region = tr__arn_part(arn, 3), account = tr__arn_part(arn, 4);
+    tr_buf_printf(out, "arn:aws:lambda:%.*s:%.*s:function:%s", TR_FMT(region), TR_FMT(account), m->name);
 }
 
 static int write_failure(work *w, size_t from, size_t to, const char *condition)
 {
-    char id[TR_UUID_LEN + 1];
-    tr_json_writer j;
-    tr_uuid(id);
+    tr_stream_stats stats;
+    tr_buf arn;
+    tr_stream_get_stats(w->m->stream, &stats);
+    tr_buf_init(&arn, 65536);
+    put_function_arn(w->m, stats.stream_arn, &arn);
+    const tr__stream_failure failure = {.function_arn = tr_buf_view(&arn),
+                                        .stream_arn = stats.stream_arn,
+                                        .condition = condition,
+                                        .attempts = w->attempts,
+                                        .first = w->events[from]->record,
+                                        .last = w->events[to - 1]->record,
+                                        .count = to - from};
     tr_buf_reset(&w->record);
-    tr_json_write_init(&j, &w->record);
-    tr_json_begin_object(&j);
-    tr_json_name(&j, "requestContext");
-    tr_json_begin_object(&j);
-    tr_json_member_cstring(&j, "requestId", id);
-    tr_json_name(&j, "functionArn");
-    tr_json_sep(&j);
-    write_function_arn(w);
-    tr_json_member_cstring(&j, "condition", condition);
-    tr_json_member_u64(&j, "approximateInvokeCount", w->attempts);
-    tr_json_end_object(&j);
-    tr_json_name(&j, "responseContext");
-    tr_json_begin_object(&j);
-    tr_json_member_u64(&j, "statusCode", 200);
-    tr_json_member_cstring(&j, "executedVersion", "$LATEST");
-    tr_json_member_cstring(&j, "functionError", "Unhandled");
-    tr_json_end_object(&j);
-    tr_json_member_cstring(&j, "version", "1.0");
-    write_time(&j, "timestamp", tr_clock_wall_ms());
-    write_batch_info(w, &j, from, to);
-    tr_json_end_object(&j);
+    tr__failure_of_stream(&failure, &w->record);
+    tr_buf_done(&arn);
     return tr_buf_status(&w->record);
 }
 
