@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/follow.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { OPT_FROM = 0x100, OPT_FORMAT, OPT_ONCE, OPT_STATE, OPT_FILTER, OPT_CHANGES };
+enum { OPT_FROM = 0x100, OPT_FORMAT, OPT_ONCE, OPT_STATE, OPT_FILTER, OPT_CHANGES, OPT_ITERATORS };
 
 static const tr_cli_option options[] = {
     {"from", OPT_FROM, "WHERE",
@@ -16,6 +17,9 @@ static const tr_cli_option options[] = {
      "json (the default): a plain line per change; raw: the\nservice's records"},
     {"once", OPT_ONCE, NULL, "end when everything there is was printed"},
     {"state", OPT_STATE, "FILE", "where the position is kept; else below $XDG_STATE_HOME/tailrace"},
+    {"iterators", OPT_ITERATORS, "FILE",
+     "with --once: at the end, write the state of the npm package\ndynamodb-stream there, for going on with "
+     "it at once"},
     {"filter", OPT_FILTER, "PATTERN",
      "an event pattern that changes must match; up to 5, any of which\nwill do"},
     {"changes", OPT_CHANGES, NULL, "json: add which paths changed, from what to what"},
@@ -26,7 +30,7 @@ static const tr_cli_option options[] = {
 typedef enum format { FORMAT_JSON, FORMAT_PRETTY, FORMAT_RAW } format;
 
 typedef struct tail {
-    const char *table, *from, *state;
+    const char *table, *from, *state, *iterators;
     format format;
     bool once, color, changes;
     tr_cli_filters filters;
@@ -204,6 +208,21 @@ static int follow(tail *t, tr_error *err)
     return e;
 }
 
+/* Iterators behind what was printed, as dynamodb-stream keeps them. */
+static int export_iterators(tail *t, tr_error *err)
+{
+    tr_buf json;
+    tr_buf_init(&json, (size_t)256 << 20);
+    int e = tr_stream_export_iterators(t->stream, TR_CLI_ONCE_PATIENCE_MS, &json, err);
+    FILE *file = e ? NULL : fopen(t->iterators, "wb");
+    if (!e && (!file || fwrite(json.ptr, 1, json.len, file) != json.len))
+        e = tr_fail(err, TR_EIO, "%s: %s", t->iterators, strerror(errno));
+    if (file && fclose(file) && !e)
+        e = tr_fail(err, TR_EIO, "%s: %s", t->iterators, strerror(errno));
+    tr_buf_done(&json);
+    return e;
+}
+
 static int open_stream(tail *t, tr_error *err)
 {
     tr_stream_options o = {.table = t->table,
@@ -249,6 +268,9 @@ static int take_option(const tr_cli *cli, int option, tail *t)
         return 0;
     case OPT_FILTER:
         return tr_cli_filters_add(&t->filters, cli);
+    case OPT_ITERATORS:
+        t->iterators = cli->value;
+        return 0;
     case OPT_CHANGES:
         t->changes = true;
         return 0;
@@ -267,6 +289,8 @@ static int parse(tr_cli *cli, tail *t)
         return e ? e : cli->exit_code ? cli->exit_code : -1;
     if (cli->argc != 1)
         return tr_cli_usage(cli, "one TABLE is needed");
+    if (t->iterators && !t->once)
+        return tr_cli_usage(cli, "--iterators is for --once");
     if (t->changes && t->format != FORMAT_JSON)
         return tr_cli_usage(cli, "--changes is for --format json; pretty shows them anyway");
     if (t->fleet.lease_table && (t->once || t->state))
@@ -297,6 +321,8 @@ static int run(tr_cli *cli)
     if (!e) {
         tr_cli_on_stop(stop, &t);
         e = follow(&t, &err);
+        if (!e && t.iterators && !tr_cli_stopped())
+            e = export_iterators(&t, &err);
         tr_cli_on_stop(ignore_stop, NULL); /* the stream goes now */
     }
     tr_stream_free(t.stream);

@@ -5,7 +5,12 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import DynamoDBStream from 'dynamodb-stream';
 import { unmarshall } from '@aws-sdk/util-dynamodb';
-import { connect, disconnect, makeTable, withStream } from './lib.mjs';
+import { spawn, execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { connect, disconnect, endpoint, eventually, makeTable, newName, withStream } from './lib.mjs';
 
 const clients = connect();
 const { db, streams } = clients;
@@ -73,4 +78,84 @@ test('a subclass transforms records its own way', async (t) => {
   await put(table, 'a', 1);
   for (let i = 0; i < 10 && !seen.length; i++) await stream.fetchStreamState();
   assert.deepEqual(seen, [{ pk: { S: 'a' }, n: { N: '1' } }]);
+});
+
+// ------------------------------------------------------------------------------- from it to tailrace, and back
+
+const binary = process.env.COMPAT_BINARY;
+const tailrace = async (...options) => (await promisify(execFile)(binary, [...options, '--endpoint', endpoint])).stdout;
+const lines = (text) => text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
+
+async function directory(t) {
+  const path = await mkdtemp(join(tmpdir(), 'handover-'));
+  t.after(() => rm(path, { recursive: true }));
+  return path;
+}
+
+/** What an instance emits from now on until it has `count` changes: [item, n] each. */
+async function changesOf({ stream, events }, count) {
+  const changes = () => events.filter((e) => e[0] !== 'shards');
+  for (let i = 0; i < 20 && changes().length < count; i++) await stream.fetchStreamState();
+  await stream.fetchStreamState(); // and nothing more
+  const emitted = changes().map((e) => [e[1].pk, e[1].n]);
+  events.length = 0;
+  return emitted;
+}
+
+const inOrder = (changes) => [...changes].sort((a, b) => a[1] - b[1]);
+/** Changes number from to to, each of another item than the one before. */
+async function write(table, from, to) {
+  for (let n = from; n < to; n++) await put(table, `item${n % 7}`, n);
+}
+const expected = (from, to) => Array.from({ length: to - from }, (_, i) => [`item${(from + i) % 7}`, from + i]);
+
+test('a consumer is handed to tailrace and back, again and again: nothing is lost, nothing comes twice', async (t) => {
+  const table = await makeTable(t, clients, withStream());
+  const state = join(await directory(t), 'state');
+  const iterators = state + '.iterators';
+  const first = consume(table.arn);
+  await first.stream.fetchStreamState();
+  let done = 0;
+  const seen = [];
+  let mine = first;
+  for (let round = 0; round < 3; round++) {
+    await write(table, done, done + 10);
+    seen.push(...await changesOf(mine, 10));
+    await write(table, done + 10, done + 25); // while nobody looks
+    await writeFile(state, JSON.stringify(mine.stream.getShardState()));
+    const printed = lines(await tailrace('tail', table.name, '--once', '--state', state, '--iterators', iterators));
+    seen.push(...printed.map((line) => [line.keys.pk, line.new.n]));
+    assert.deepEqual(inOrder(seen), expected(0, done + 25), `round ${round}, to tailrace`);
+    await write(table, done + 25, done + 40);
+    mine = consume(table.arn);
+    mine.stream.setShardState(JSON.parse(await readFile(iterators, 'utf8')));
+    seen.push(...await changesOf(mine, 15));
+    assert.deepEqual(inOrder(seen), expected(0, done + 40), `round ${round}, back`);
+    done += 40;
+  }
+});
+
+test('a consumer becomes a fleet of tailrace: nothing is lost, nothing comes twice', async (t) => {
+  const table = await makeTable(t, clients, withStream());
+  const state = join(await directory(t), 'state');
+  const leases = newName();
+  t.after(() => db.deleteTable({ TableName: leases }).catch(() => {}));
+  const mine = consume(table.arn);
+  await mine.stream.fetchStreamState();
+  await write(table, 0, 20);
+  const seen = await changesOf(mine, 20);
+  await write(table, 20, 50);
+  await writeFile(state, JSON.stringify(mine.stream.getShardState()));
+  await tailrace('leases', 'import', leases, state);
+  const workers = [0, 1].map(() => {
+    const child = spawn(binary, ['tail', table.name, '--name', leases, '--endpoint', endpoint], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const worker = { child, text: '' };
+    child.stdout.on('data', (part) => { worker.text += part; });
+    t.after(() => child.kill());
+    return worker;
+  });
+  const printed = () => workers.flatMap((w) => lines(w.text.slice(0, w.text.lastIndexOf('\n') + 1)));
+  await eventually('the rest is printed', () => printed().length >= 30, 60000);
+  seen.push(...printed().map((line) => [line.keys.pk, line.new.n]));
+  assert.deepEqual(inOrder(seen), expected(0, 50));
 });
