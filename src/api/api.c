@@ -146,7 +146,7 @@ void tr_api_call(tr_api *api, const tr_api_request *request, tr_buf *body, tr_ap
     int e = carry_out(&c);
     if (e != TR_ESERVICE && (e || tr_buf_status(body)))
         (void)tr__fail_code(&c, e ? e : tr_buf_status(body), NULL);
-    if (c.op && !(c.op->flags & TR_OP_READ))
+    if (c.op && !(c.op->flags & TR_OP_READ) && !c.read_only)
         ret_reply->ticket = tr_engine_ticket(api->engine);
     trim(&api->scratch);
     trim(&api->text);

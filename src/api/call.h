@@ -36,6 +36,12 @@ typedef struct tr_op {
 /** All operations, ending with one without a name. */
 extern const tr_op tr__ops[];
 
+/** An error that is not the whole answer. */
+typedef struct tr_fault {
+    const char *type; /* with its prefix; NULL: none */
+    tr_view message;  /* in the arena */
+} tr_fault;
+
 struct tr_call {
     tr_api *api;
     tr_engine *engine;
@@ -46,6 +52,9 @@ struct tr_call {
     tr_buf *out;
     tr_buf *text; /* scratch for messages; a handler may use it between calls of functions below */
     tr_json_writer w;
+    bool read_only; /* set by handlers whose operation may write, when this call did not: the answer may leave
+                       at once */
+    tr_fault *fault; /* not NULL: errors go here and leave the answer alone, for parts of a batch */
 };
 
 struct tr_api {
@@ -211,6 +220,9 @@ TR_HANDLER(batch_get);
 TR_HANDLER(batch_write);
 TR_HANDLER(transact_get);
 TR_HANDLER(transact_write);
+TR_HANDLER(execute);
+TR_HANDLER(batch_execute);
+TR_HANDLER(execute_transaction);
 TR_HANDLER(update_ttl);
 TR_HANDLER(describe_ttl);
 TR_HANDLER(tag);

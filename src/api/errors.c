@@ -50,6 +50,10 @@ static int fail_va(tr_call *c, int status, const char *type, const char *key, co
         }
         va_end(again);
     }
+    if (c->fault) {
+        *c->fault = (tr_fault){type, message};
+        return TR_ESERVICE;
+    }
     put_body(c->out, type, key, message);
     c->reply->status = status;
     return TR_ESERVICE;

@@ -105,7 +105,7 @@ static int check_select(tr_call *c, const req *r, bool query)
 
 /* ---------------------------------------------------------------------------------- checks with the table */
 
-static int find_index(tr_call *c, const req *r, tr_read *read)
+int tr__read_find_index(tr_call *c, const req *r, tr_read *read)
 {
     read->index = NULL;
     if (!r->index_name.ptr)
@@ -194,7 +194,7 @@ static int check_start_table(tr_call *c, const req *r, const tr_read *read)
 }
 
 /* Whether Select=ALL_ATTRIBUTES, or a projection, needs more than the index holds. */
-static int check_projection(tr_call *c, const req *r, tr_read *read)
+int tr__read_check_projection(tr_call *c, const req *r, tr_read *read)
 {
     const tr_index *index = read->index;
     read->fetch = false;
@@ -290,7 +290,11 @@ static int take(tr_call *c, tr_read *read, tr_item item)
     read->count++;
     if (read->count_only)
         return 0;
-    if (read->projection) {
+    if (read->picks) {
+        int e = tr_ql_pick(read->picks, item, c->arena, &c->api->scratch, &item);
+        if (e)
+            return e;
+    } else if (read->projection) {
         int e = tr_projection_apply(read->projection, item, c->arena, &item);
         if (e)
             return e;
@@ -299,7 +303,7 @@ static int take(tr_call *c, tr_read *read, tr_item item)
     return 0;
 }
 
-static int walk(tr_call *c, tr_read *read, tr_cursor *cursor)
+int tr__read_walk(tr_call *c, tr_read *read, tr_cursor *cursor)
 {
     tr_item item, last = {NULL, 0};
     tr_error err;
@@ -333,7 +337,7 @@ static int walk(tr_call *c, tr_read *read, tr_cursor *cursor)
     }
 }
 
-static void put_capacity(tr_call *c, const req *r, const tr_read *read)
+void tr__read_put_capacity(tr_call *c, const req *r, const tr_read *read)
 {
     tr_capacity capacity;
     if (!r->capacity.ptr)
@@ -380,7 +384,7 @@ static int page(tr_call *c, const req *r, tr_read *read)
         tr_json_name(&c->w, "Items");
         tr_json_begin_array(&c->w);
     }
-    e = walk(c, read, cursor);
+    e = tr__read_walk(c, read, cursor);
     tr_cursor_free(cursor);
     if (e)
         return e;
@@ -392,7 +396,7 @@ static int page(tr_call *c, const req *r, tr_read *read)
         tr_json_name(&c->w, "LastEvaluatedKey");
         tr_item_write(&c->w, read->position);
     }
-    put_capacity(c, r, read);
+    tr__read_put_capacity(c, r, read);
     tr_json_end_object(&c->w);
     return 0;
 }
@@ -483,7 +487,7 @@ static int check_filter_keys(tr_call *c, const req *r, const tr_read *read)
     return 0;
 }
 
-static void fill_range(const tr_key_condition *keys, tr_cursor_spec *spec)
+void tr__read_fill_range(const tr_key_condition *keys, tr_cursor_spec *spec)
 {
     static const tr_range_op ops[] = {
         [TR_KEY_NONE] = TR_RANGE_ALL,        [TR_KEY_EQ] = TR_RANGE_EQ,
@@ -557,7 +561,7 @@ static int resolve(tr_call *c, const req *r, tr_read *read, const tr_key_expr *k
     e = check_start_table(c, r, read);
     if (e == 0)
         e = check_start_range(c, r, read, &resolved);
-    fill_range(&resolved, &read->spec);
+    tr__read_fill_range(&resolved, &read->spec);
     return e;
 }
 
@@ -572,7 +576,7 @@ int tr__op_query(tr_call *c, void *request)
     if (e == 0 && r->legacy_filter.given)
         e = tr__legacy_filter(c, &r->legacy_filter, r->logic, &read.filter);
     if (e == 0)
-        e = find_index(c, r, &read);
+        e = tr__read_find_index(c, r, &read);
     if (e == 0)
         e = check_start_shape(c, r, &read, true);
     if (e == 0)
@@ -582,7 +586,7 @@ int tr__op_query(tr_call *c, void *request)
     if (e == 0)
         e = check_filter_keys(c, r, &read);
     if (e == 0)
-        e = check_projection(c, r, &read);
+        e = tr__read_check_projection(c, r, &read);
     if (e == 0)
         e = tr__check_scalar_keys(c, read.table, read.filter, NULL, NULL);
     return e ? e : page(c, r, &read);
@@ -660,11 +664,11 @@ int tr__op_scan(tr_call *c, void *request)
     if (e == 0 && r->legacy_filter.given)
         e = tr__legacy_filter(c, &r->legacy_filter, r->logic, &read.filter);
     if (e == 0)
-        e = find_index(c, r, &read);
+        e = tr__read_find_index(c, r, &read);
     if (e == 0)
         e = check_start_shape(c, r, &read, false);
     if (e == 0)
-        e = check_projection(c, r, &read);
+        e = tr__read_check_projection(c, r, &read);
     if (e == 0)
         e = check_start_table(c, r, &read);
     if (e)

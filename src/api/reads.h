@@ -5,6 +5,7 @@
 /** reads.h: Query's and Scan's request, and a page of it under way. */
 
 #include "api/requests.h"
+#include "partiql/partiql.h"
 
 /** Bytes of items that a page looks at (Developer Guide, "Paginating table query results"). */
 #define TR_PAGE_MAX (1024 * 1024)
@@ -27,6 +28,8 @@ typedef struct tr_read {
     tr_cursor_spec spec;
     const tr_condition *filter;
     const tr_projection *projection;
+    const tr_ql_statement
+        *picks; /* of PartiQL: gives what of an item is written, in place of the projection */
     bool fetch; /* the table's item for each entry of a local index */
     bool count_only;
     uint64_t limit; /* items to look at */
@@ -35,5 +38,16 @@ typedef struct tr_read {
     size_t bytes, table_bytes; /* looked at; of those fetched from the table */
     tr_item position;          /* LastEvaluatedKey; empty: the end was reached */
 } tr_read;
+
+/** The request's index, if it names one; refuses what can not be read from it. */
+int tr__read_find_index(tr_call *call, const tr_read_request *request, tr_read *read);
+/** Whether the index has all that the projection or Select asks for; sets read->fetch. */
+int tr__read_check_projection(tr_call *call, const tr_read_request *request, tr_read *read);
+/** A key condition as what a cursor walks. */
+void tr__read_fill_range(const tr_key_condition *keys, tr_cursor_spec *spec);
+/** Writes items until the page is full or the cursor ends; sets read->position if there may be more. */
+int tr__read_walk(tr_call *call, tr_read *read, tr_cursor *cursor);
+/** "ConsumedCapacity":{…} if asked for. */
+void tr__read_put_capacity(tr_call *call, const tr_read_request *request, const tr_read *read);
 
 #endif

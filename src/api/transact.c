@@ -1,19 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+#include "api/transact.h"
 #include "api/distinct.h"
 #include "api/requests.h"
-
-#include <xxhash.h>
 
 /*
  * TransactWriteItems, TransactGetItems. What is wrong with the request as such is a ValidationException; what
  * is wrong with an action against its table or item cancels the transaction and is told action by action.
  */
-
-#define ACTIONS_MAX 100
-/* Bytes of all items of a transaction (Developer Guide quotas). */
-#define BYTES_MAX ((size_t)4 * 1024 * 1024)
-/* Characters of a ClientRequestToken (API reference). */
-#define CLIENT_TOKEN_MAX 36
 
 typedef tr_item_request action;
 
@@ -62,7 +55,7 @@ typedef struct transaction {
 
 #define ITEMS_MEMBER(element)                                                                                \
     TR_MEMBER(transaction, items, "TransactItems", TR_K_STRUCTS,                                             \
-              .rules = TR_R_NOT_NULL | TR_R_MIN | TR_R_MAX, .min = 1, .max = ACTIONS_MAX,                    \
+              .rules = TR_R_NOT_NULL | TR_R_MIN | TR_R_MAX, .min = 1, .max = TR_ACTIONS_MAX,                 \
               .shape = (element))
 
 static const tr_member write_members[] = {
@@ -70,7 +63,7 @@ static const tr_member write_members[] = {
     TR_M_CAPACITY(transaction, capacity, .rules = 0),
     TR_M_METRICS(transaction, metrics, .rules = 0),
     TR_MEMBER(transaction, token, "ClientRequestToken", TR_K_STRING, .rules = TR_R_MIN | TR_R_MAX, .min = 1,
-              .max = CLIENT_TOKEN_MAX),
+              .max = TR_CLIENT_TOKEN_MAX),
 };
 const tr_shape tr__shape_transact_write = TR_SHAPE(transaction, "TransactWriteItemsInput", write_members);
 
@@ -86,68 +79,6 @@ static const tr_member get_list_members[] = {
     TR_M_CAPACITY(transaction, capacity, .rules = 0),
 };
 const tr_shape tr__shape_transact_get = TR_SHAPE(transaction, "TransactGetItemsInput", get_list_members);
-
-/* ----------------------------------------------------------------------------------------- cancellation */
-
-/** Why an action cancels the transaction; code NULL: it does not. */
-typedef struct reason {
-    const char *code;
-    tr_view message;
-    tr_item item;
-} reason;
-
-static void put_codes(tr_call *c, const reason *reasons, uint32_t count)
-{
-    tr_buf_reset(c->text);
-    tr_buf_put_str(c->text,
-                   "Transaction cancelled, please refer cancellation reasons for specific reasons [");
-    for (uint32_t i = 0; i < count; i++) {
-        if (i)
-            tr_buf_put_str(c->text, ", ");
-        tr_buf_put_str(c->text, reasons[i].code ? reasons[i].code : "None");
-    }
-    tr_buf_putc(c->text, ']');
-}
-
-static int canceled(tr_call *c, const reason *reasons, uint32_t count)
-{
-    put_codes(c, reasons, count);
-    tr_json_begin_object(&c->w);
-    tr_json_member_cstring(&c->w, "__type", TR_TYPE("TransactionCanceledException"));
-    tr_json_member_string(&c->w, "Message", tr_buf_view(c->text));
-    tr_json_name(&c->w, "CancellationReasons");
-    tr_json_begin_array(&c->w);
-    for (uint32_t i = 0; i < count; i++) {
-        tr_json_begin_object(&c->w);
-        tr_json_member_cstring(&c->w, "Code", reasons[i].code ? reasons[i].code : "None");
-        if (reasons[i].message.ptr)
-            tr_json_member_string(&c->w, "Message", reasons[i].message);
-        if (reasons[i].item.len) {
-            tr_json_name(&c->w, "Item");
-            tr_item_write(&c->w, reasons[i].item);
-        }
-        tr_json_end_object(&c->w);
-    }
-    tr_json_end_array(&c->w);
-    tr_json_end_object(&c->w);
-    c->reply->status = 400;
-    return TR_ESERVICE;
-}
-
-static int set_reason(tr_call *c, reason *r, tr_view message)
-{
-    r->code = "ValidationError";
-    r->message = tr_arena_copy(c->arena, message);
-    return r->message.ptr ? 0 : TR_ENOMEM;
-}
-
-static bool any(const reason *reasons, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (reasons[i].code)
-            return true;
-    return false;
-}
 
 /* ----------------------------------------------------------------------------------- TransactWriteItems */
 
@@ -197,7 +128,7 @@ static int prepare(tr_call *c, const entry *from, tr_write *w)
 }
 
 /* What needs the table. Keys that do not fit cancel, empty ones are refused. */
-static int resolve(tr_call *c, const entry *from, tr_write *w, reason *r)
+static int resolve(tr_call *c, const entry *from, tr_write *w, tr_reason *r)
 {
     tr_write_kind kind;
     const action *a = action_of(from, &kind);
@@ -211,14 +142,14 @@ static int resolve(tr_call *c, const entry *from, tr_write *w, reason *r)
     if (fault == TR_KEY_EMPTY)
         return tr__invalid(c, "%.*s", TR_FMT(tr_buf_view(c->text)));
     if (fault != TR_KEY_FIT)
-        return set_reason(c, r, tr_buf_view(c->text));
+        return tr__set_reason(c, r, tr_buf_view(c->text));
     tr_buf_reset(c->text);
     if (tr__update_fault(w->table, w->update, c->text))
-        return set_reason(c, r, tr_buf_view(c->text));
+        return tr__set_reason(c, r, tr_buf_view(c->text));
     return put ? tr__key_of(c, &w->table->schema, w->item, &w->key) : 0;
 }
 
-static int check_together(tr_call *c, const tr_write *writes, const reason *reasons, uint32_t count)
+static int check_together(tr_call *c, const tr_write *writes, const tr_reason *reasons, uint32_t count)
 {
     tr_distinct seen = {0};
     size_t bytes = 0;
@@ -227,7 +158,7 @@ static int check_together(tr_call *c, const tr_write *writes, const reason *reas
             return tr__invalid(c, "Transaction request cannot include multiple operations on one item");
         bytes += writes[i].item.len ? tr_item_size(writes[i].item) : tr_item_size(writes[i].key);
     }
-    if (bytes > BYTES_MAX)
+    if (bytes > TR_TRANSACTION_BYTES_MAX)
         return tr__invalid(
             c, "Collection size of items exceeded, which can also be caused by the aggregate size "
                "of the items in the transaction exceeding the 4MB limit");
@@ -235,7 +166,7 @@ static int check_together(tr_call *c, const tr_write *writes, const reason *reas
 }
 
 /* Turns what the engine says into reasons. */
-static void outcomes(const transaction *t, const tr_write *writes, reason *reasons)
+static void outcomes(const transaction *t, const tr_write *writes, tr_reason *reasons)
 {
     for (uint32_t i = 0; i < t->items.count; i++) {
         tr_write_kind kind;
@@ -256,7 +187,7 @@ static int carry_out(tr_call *c, const transaction *t, tr_write *writes)
 {
     uint32_t count = t->items.count;
     const entry *entries = t->items.items;
-    reason *reasons = tr_arena_calloc(c->arena, count, sizeof *reasons);
+    tr_reason *reasons = tr_arena_calloc(c->arena, count, sizeof *reasons);
     tr_error err;
     int e = reasons ? 0 : TR_ENOMEM;
     for (uint32_t i = 0; i < count && e == 0; i++)
@@ -269,8 +200,8 @@ static int carry_out(tr_call *c, const transaction *t, tr_write *writes)
         e = check_together(c, writes, reasons, count);
     if (e)
         return e;
-    if (any(reasons, count))
-        return canceled(c, reasons, count);
+    if (tr__any_reason(reasons, count))
+        return tr__canceled(c, reasons, count);
     e = tr_engine_write(c->engine, writes, count, true, c->arena, &err);
     if (e)
         return tr__fail_code(c, e, &err);
@@ -278,7 +209,7 @@ static int carry_out(tr_call *c, const transaction *t, tr_write *writes)
         if (writes[i].outcome == TR_WRITE_INVALID && strstr(writes[i].error.message, "are not valid."))
             return tr__invalid(c, "%s", writes[i].error.message);
     outcomes(t, writes, reasons);
-    return any(reasons, count) ? canceled(c, reasons, count) : 0;
+    return tr__any_reason(reasons, count) ? tr__canceled(c, reasons, count) : 0;
 }
 
 static int answer(tr_call *c, const transaction *t, const tr_write *writes)
@@ -298,107 +229,11 @@ static int answer(tr_call *c, const transaction *t, const tr_write *writes)
     return e;
 }
 
-/*
- * What is kept of a transaction that came with a ClientRequestToken: a hash of its actions, by which a
- * repetition is known, and what the repetition is charged, which is reading what the first one wrote.
- *
- *   hash:16 bytes { name_len:varint table's name halves:varint }*
- */
-#define HASH_LEN 16
-
-static void hash_actions(const transaction *t, char *out)
-{
-    XXH128_hash_t h = XXH3_128bits(t->items.raw.ptr, t->items.raw.len);
-    tr_put_be64(out, h.high64);
-    tr_put_be64(out + 8, h.low64);
-}
-
-static void put_varint(tr_buf *out, uint64_t x)
-{
-    char bytes[TR_VARINT_MAX];
-    tr_buf_put(out, bytes, tr_varint_put(bytes, x));
-}
-
-/* Takes a number off the view's front. */
-static bool take_varint(tr_view *v, uint64_t *ret_number)
-{
-    size_t n = tr_varint_get(*v, ret_number);
-    *v = tr_view_of(v->ptr + n, v->len - n);
-    return n > 0;
-}
-
-static int remember(tr_call *c, const transaction *t, const tr_write *writes)
-{
-    char hash[HASH_LEN];
-    tr_error err;
-    hash_actions(t, hash);
-    tr_buf_reset(c->text);
-    tr_buf_put(c->text, hash, sizeof hash);
-    for (uint32_t i = 0; i < t->items.count; i++) {
-        size_t before = writes[i].before.len ? tr_item_size(writes[i].before) : 0;
-        size_t after = writes[i].after.len ? tr_item_size(writes[i].after) : 0;
-        put_varint(c->text, writes[i].table->name.len);
-        tr_buf_put_view(c->text, writes[i].table->name);
-        put_varint(c->text, (uint64_t)(2 * tr__read_halves(before > after ? before : after, true)));
-    }
-    int e = tr_buf_status(c->text);
-    if (e == 0)
-        e = tr_engine_token_put(c->engine, t->token, tr_buf_view(c->text), &err);
-    return e ? tr__fail_code(c, e, &err) : 0;
-}
-
-static int answer_again(tr_call *c, const transaction *t, tr_view kept)
-{
-    tr_capacities capacities;
-    uint64_t len, halves;
-    if (tr__capacities_init(c, &capacities, ACTIONS_MAX))
-        return TR_ENOMEM;
-    kept = tr_view_of(kept.ptr + HASH_LEN, kept.len - HASH_LEN);
-    while (kept.len && take_varint(&kept, &len) && len <= kept.len) {
-        tr_view name = tr_view_of(kept.ptr, len);
-        kept = tr_view_of(kept.ptr + len, kept.len - len);
-        const tr_table *table = tr_engine_table(c->engine, name);
-        if (!take_varint(&kept, &halves))
-            break;
-        if (!table || capacities.count == ACTIONS_MAX)
-            continue;
-        tr_capacity *capacity = tr__capacities_of(&capacities, table, false);
-        capacity->transaction = true;
-        capacity->table_halves += (int64_t)halves;
-    }
-    tr_json_begin_object(&c->w);
-    tr__capacities_member(c, &capacities, tr__capacity_mode(t->capacity));
-    tr_json_end_object(&c->w);
-    return 0;
-}
-
-/* Whether the request was carried out before; then it is answered here. */
-static int check_token(tr_call *c, const transaction *t, bool *ret_answered)
-{
-    char hash[HASH_LEN];
-    tr_view kept;
-    tr_error err;
-    *ret_answered = false;
-    if (!t->token.ptr)
-        return 0;
-    int e = tr_engine_token_get(c->engine, t->token, c->arena, &kept, &err);
-    if (e == TR_ENOTFOUND)
-        return 0;
-    if (e)
-        return tr__fail_code(c, e, &err);
-    hash_actions(t, hash);
-    if (kept.len < HASH_LEN || memcmp(kept.ptr, hash, HASH_LEN) != 0)
-        return tr__fail(c, 400, TR_TYPE("IdempotentParameterMismatchException"),
-                        "An error occurred (IdempotentParameterMismatchException)");
-    *ret_answered = true;
-    return answer_again(c, t, kept);
-}
-
 int tr__op_transact_write(tr_call *c, void *request)
 {
     const transaction *t = request;
     bool answered;
-    int e = check_token(c, t, &answered);
+    int e = tr__token_check(c, t->token, t->items.raw, t->capacity, false, &answered);
     if (e || answered)
         return e;
     tr_write *writes = tr_arena_calloc(c->arena, t->items.count, sizeof *writes);
@@ -406,7 +241,7 @@ int tr__op_transact_write(tr_call *c, void *request)
         return TR_ENOMEM;
     e = carry_out(c, t, writes);
     if (e == 0 && t->token.ptr)
-        e = remember(c, t, writes);
+        e = tr__token_keep(c, t->token, t->items.raw, writes, t->items.count);
     return e ? e : answer(c, t, writes);
 }
 
@@ -430,14 +265,14 @@ static int prepare_get(tr_call *c, action *a, wanted *w)
     return e ? e : tr__check_unused(c, &a->env);
 }
 
-static int resolve_get(tr_call *c, const action *a, wanted *w, reason *r)
+static int resolve_get(tr_call *c, const action *a, wanted *w, tr_reason *r)
 {
     int e = tr__find_table(c, a->table_name, &w->table);
     if (e)
         return e;
     tr_buf_reset(c->text);
     if (tr__key_fault(w->table, a->key.item, c->text) != TR_KEY_FIT)
-        return set_reason(c, r, tr_buf_view(c->text));
+        return tr__set_reason(c, r, tr_buf_view(c->text));
     return 0;
 }
 
@@ -445,15 +280,15 @@ static int prepare_gets(tr_call *c, const transaction *t, wanted *list)
 {
     const entry *entries = t->items.items;
     uint32_t count = t->items.count;
-    reason *reasons = tr_arena_calloc(c->arena, count, sizeof *reasons);
+    tr_reason *reasons = tr_arena_calloc(c->arena, count, sizeof *reasons);
     tr_distinct seen = {0};
     int e = reasons ? 0 : TR_ENOMEM;
     for (uint32_t i = 0; i < count && e == 0; i++)
         e = prepare_get(c, entries[i].get, &list[i]);
     for (uint32_t i = 0; i < count && e == 0; i++)
         e = resolve_get(c, entries[i].get, &list[i], &reasons[i]);
-    if (e == 0 && any(reasons, count))
-        e = canceled(c, reasons, count);
+    if (e == 0 && tr__any_reason(reasons, count))
+        e = tr__canceled(c, reasons, count);
     for (uint32_t i = 0; i < count && e == 0; i++)
         if (!tr__distinct_add(&seen, list[i].table, entries[i].get->key.item))
             e = tr__invalid(c, "Transaction request cannot include multiple operations on one item");
@@ -471,7 +306,7 @@ static int get_one(tr_call *c, const action *a, const wanted *w, tr_capacity *ca
     bool found = e == 0;
     size_t size = found ? tr_item_size(item) : 0;
     *bytes += size;
-    if (*bytes > BYTES_MAX)
+    if (*bytes > TR_TRANSACTION_BYTES_MAX)
         return tr__invalid(
             c, "Collection size of items exceeded, which can also be caused by the aggregate size "
                "of the items in the transaction exceeding the 4MB limit");

@@ -25,18 +25,24 @@ static const struct {
                  {"if_not_exists", TR__FUNC_IF_NOT_EXISTS, 2, true},
                  {"list_append", TR__FUNC_LIST_APPEND, 2, true}};
 
+tr__func tr__func_of(tr_view name, bool *ret_update)
+{
+    size_t i = TR_COUNT(functions) - 1;
+    while (i > 0 && !tr_view_is(name, functions[i].name))
+        i--;
+    *ret_update = functions[i].update;
+    return functions[i].func;
+}
+
 /* ----------------------------------------------------------------------------------------- 1 and 2: names */
 
 static int check_function_name(const tr__parse *parse, tr__raw *node)
 {
-    size_t i = TR_COUNT(functions) - 1;
-    while (i > 0 && !tr_view_is(node->text, functions[i].name))
-        i--;
-    if (i == 0)
+    bool update = parse->kind == TR_EXPR_UPDATE, of_updates;
+    node->func = (uint8_t)tr__func_of(node->text, &of_updates);
+    if (node->func == TR__FUNC_UNKNOWN)
         return tr__parse_fail(parse, "Invalid function name; function: %.*s", TR_FMT(node->text));
-    node->func = (uint8_t)functions[i].func;
-    bool update = parse->kind == TR_EXPR_UPDATE;
-    if (functions[i].update != update)
+    if (of_updates != update)
         return tr__parse_fail(parse, "The function is not allowed in %s expression; function: %.*s",
                               update ? "an update" : "a condition", TR_FMT(node->text));
     /* if_not_exists may stand anywhere, size only as an operand, the others only by themselves */

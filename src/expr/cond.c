@@ -168,7 +168,7 @@ static int make_test(tr_arena *arena, tr__raw *node, tr_cond_op op)
     return 0;
 }
 
-static int make(tr__parse *parse, tr__raw *node)
+int tr__cond_make(tr__parse *parse, tr__raw *node)
 {
     if (node->kind == TR__RAW_PATH || node->kind == TR__RAW_VALUE ||
         (node->kind == TR__RAW_FUNC && node->func == TR__FUNC_SIZE))
@@ -194,7 +194,7 @@ int tr_condition_parse(tr_expr_env *env, tr_expr_kind kind, tr_view text, const 
     for (tr__raw *node = parse.ended; r == 0 && node; node = node->next_ended) {
         r = tr__check_node(&parse, node);
         if (r == 0)
-            r = make(&parse, node);
+            r = tr__cond_make(&parse, node);
     }
     if (r < 0)
         return r;

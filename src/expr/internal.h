@@ -149,8 +149,14 @@ typedef struct tr__parse {
     bool redundant;        /* parentheses directly in parentheses were seen */
     bool redundant_inside; /* the same in what the service's parser has not decided about, see parse.c */
     uint32_t operators;
+    bool bare; /* errors are told without "Invalid ConditionExpression: ", as PartiQL's are */
     tr_error *err;
 } tr__parse;
+
+/** A raw node, cleared, or NULL without memory; and one operand more for it. For src/partiql too, which makes
+ * the same nodes out of another grammar. */
+tr__raw *tr__raw_new(const tr__parse *parse, tr__raw_kind kind);
+void tr__raw_add(tr__raw *node, tr__raw *operand);
 
 int tr__parse_init(tr__parse *parse, tr_expr_env *env, tr_expr_kind kind, tr_view text, tr_error *err);
 /** A document path; the token is an identifier or a #name. */
@@ -173,6 +179,11 @@ int tr__parse_fail(const tr__parse *parse, const char *format, ...) TR_PRINTF(2,
 int tr__check_names(const tr__parse *parse);
 /** Resolves a path or a value, or checks the operands of a function or operator; counts operators. */
 int tr__check_node(tr__parse *parse, tr__raw *node);
+/** The function of that name; ret_update: it is one of updates, not of conditions. */
+tr__func tr__func_of(tr_view name, bool *ret_update);
+/** Makes node->made, a condition or a term, out of a checked node whose operands have theirs. */
+int tr__cond_make(tr__parse *parse, tr__raw *node);
+int tr__term_make(tr__parse *parse, tr__raw *node);
 /** The last value of that placeholder, or NULL. Marks it as used. */
 const tr_expr_value *tr__env_value(tr_expr_env *env, tr_view placeholder);
 const tr_expr_name *tr__env_name(tr_expr_env *env, tr_view placeholder);

@@ -28,7 +28,8 @@ int tr__parse_fail(const tr__parse *parse, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    return tr__expr_fail(parse->err, "Invalid %s: %s", tr_expr_kind_name(parse->kind), text);
+    return parse->bare ? tr__expr_fail(parse->err, "%s", text)
+                       : tr__expr_fail(parse->err, "Invalid %s: %s", tr_expr_kind_name(parse->kind), text);
 }
 
 int tr__parse_init(tr__parse *parse, tr_expr_env *env, tr_expr_kind kind, tr_view text, tr_error *err)
@@ -45,7 +46,7 @@ int tr__parse_syntax(const tr__parse *parse)
                             : tr__lex_fail(&parse->lexer, parse->err);
 }
 
-static tr__raw *new_node(tr__parse *parse, tr__raw_kind kind)
+tr__raw *tr__raw_new(const tr__parse *parse, tr__raw_kind kind)
 {
     tr__raw *node = tr_arena_calloc(parse->env->arena, 1, sizeof *node);
     if (node)
@@ -65,7 +66,7 @@ static void end(tr__parse *parse, tr__raw *node)
     parse->ended_end = &node->next_ended;
 }
 
-static void add_operand(tr__raw *node, tr__raw *operand)
+void tr__raw_add(tr__raw *node, tr__raw *operand)
 {
     operand->next = NULL;
     if (node->last)
@@ -126,7 +127,7 @@ static int parse_index(tr__parse *parse, tr__raw *node, tr_path_part *parts)
 int tr__parse_path(tr__parse *parse, tr__raw **ret_path)
 {
     tr_path_part parts[TR_PATH_MAX];
-    tr__raw *node = new_node(parse, TR__RAW_PATH);
+    tr__raw *node = tr__raw_new(parse, TR__RAW_PATH);
     if (!node)
         return tr__expr_nomem(parse->err);
     int r = parse_name(parse, node, parts);
@@ -156,7 +157,7 @@ int tr__parse_value(tr__parse *parse, tr__raw **ret_value)
 {
     if (parse->lexer.token.kind != TR__TOK_VALUE)
         return tr__parse_syntax(parse);
-    tr__raw *node = new_node(parse, TR__RAW_VALUE);
+    tr__raw *node = tr__raw_new(parse, TR__RAW_VALUE);
     if (!node)
         return tr__expr_nomem(parse->err);
     node->text = parse->lexer.token.text;
@@ -275,7 +276,7 @@ static void finish(builder *b, piece_kind kind)
 
 static int begin_function(builder *b, tr_view name)
 {
-    tr__raw *node = new_node(b->parse, TR__RAW_FUNC);
+    tr__raw *node = tr__raw_new(b->parse, TR__RAW_FUNC);
     if (!node)
         return tr__expr_nomem(b->parse->err);
     node->text = name;
@@ -297,7 +298,7 @@ static int begin_piece(builder *b)
         return r < 0 ? r : 1;
     }
     if (lexer->token.kind == TR__TOK_NOT && takes_whole(b) && !b->term) {
-        tr__raw *node = new_node(parse, TR__RAW_NOT);
+        tr__raw *node = tr__raw_new(parse, TR__RAW_NOT);
         decide(b);
         tr__lex_next(lexer);
         int r = node ? push(b, FRAME_NOT, node) : tr__expr_nomem(parse->err);
@@ -339,10 +340,10 @@ static void close_group(builder *b)
 /* Opens a node whose first operand is the piece. */
 static int open_with_piece(builder *b, tr__raw_kind kind, frame_kind opened)
 {
-    tr__raw *node = new_node(b->parse, kind);
+    tr__raw *node = tr__raw_new(b->parse, kind);
     if (!node)
         return tr__expr_nomem(b->parse->err);
-    add_operand(node, b->piece);
+    tr__raw_add(node, b->piece);
     return push(b, opened, node);
 }
 
@@ -391,7 +392,7 @@ static int operand_behind(builder *b)
     case FRAME_IN:
         if (!comma && !close)
             return unexpected(b);
-        add_operand(node, b->piece);
+        tr__raw_add(node, b->piece);
         tr__lex_next(lexer);
         if (comma)
             return 1;
@@ -400,11 +401,11 @@ static int operand_behind(builder *b)
     case FRAME_LOWER:
         if (!tr__lex_take(lexer, TR__TOK_AND))
             return unexpected(b);
-        add_operand(node, b->piece);
+        tr__raw_add(node, b->piece);
         b->top->kind = FRAME_UPPER;
         return 1;
     default: /* FRAME_RIGHT, FRAME_UPPER */
-        add_operand(node, b->piece);
+        tr__raw_add(node, b->piece);
         finish(b, PIECE_WHOLE);
         return 0;
     }
@@ -417,7 +418,7 @@ static void reduce(builder *b, bool all)
 {
     while (b->top &&
            (b->top->kind == FRAME_NOT || b->top->kind == FRAME_AND || (all && b->top->kind == FRAME_OR))) {
-        add_operand(b->top->node, b->piece);
+        tr__raw_add(b->top->node, b->piece);
         finish(b, PIECE_WHOLE);
     }
 }

@@ -120,7 +120,7 @@ static int read_section(reader *r)
 
 /* -------------------------------------------------------------------------------------------------- terms */
 
-static int make_term(tr__parse *parse, tr__raw *node)
+int tr__term_make(tr__parse *parse, tr__raw *node)
 {
     tr_term *term = tr_arena_calloc(parse->env->arena, 1, sizeof *term);
     if (!term)
@@ -175,7 +175,7 @@ static int check_value(tr__parse *parse, const action *a)
     for (tr__raw *node = a->from;; node = node->next_ended) {
         int r = tr__check_node(parse, node);
         if (r == 0)
-            r = make_term(parse, node);
+            r = tr__term_make(parse, node);
         if (r < 0)
             return r;
         if (node == a->value)
