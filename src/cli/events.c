@@ -25,10 +25,20 @@ enum {
     OPT_ALL,
     OPT_AT,
     OPT_RULES,
-    OPT_EXEC,
     OPT_WITH,
     OPT_SNAPSHOTS,
-    OPT_STREAM
+    OPT_STREAM,
+    OPT_FROM,
+    OPT_UNTIL,
+    OPT_TO,
+    OPT_STATE,
+    OPT_BUS,
+    OPT_MESSAGE,
+    OPT_ON_FAILURE,
+    OPT_TYPE,
+    OPT_RATE,
+    OPT_BATCH,
+    OPT_ONCE
 };
 
 static const tr_cli_option options[] = {
@@ -54,10 +64,30 @@ static const tr_cli_option options[] = {
     {"page-token", OPT_PAGE_TOKEN, "TOKEN", "list: go on where a page ended"},
     {"all", OPT_ALL, NULL, "list: all pages"},
     {"at", OPT_AT, "TIME", "aggregate: as it was then (RFC 3339)"},
-    {"rules", OPT_RULES, "FILE", "aggregate: how events are folded, in JSON (else payloads are merged)"},
-    {"exec", OPT_EXEC, "CMD", "aggregate: a command that folds: events as JSON lines in, one object out"},
+    {"rules", OPT_RULES, "FILE",
+     "aggregate, publish: how events are folded, in JSON (else payloads are merged)"},
     {"with", OPT_WITH, "FILE",
      "aggregate: fold these events in too, without pushing them (-: standard input)"},
+    {"type", OPT_TYPE, "TYPE", "subscribe, publish, pour: events of this type; may be given several times"},
+    {"from", OPT_FROM, "WHERE",
+     "subscribe, publish: beginning, now, a time or -15m, and give an earlier\nposition up; without, where "
+     "the "
+     "last run ended, at first at the beginning\n(publish: now)\npour: events of this time or later"},
+    {"until", OPT_UNTIL, "TIME", "pour: events of this time or earlier"},
+    {"to", OPT_TO, "DEST", "subscribe, pour: -, bus:NAME or table:TABLE (-); or one of the following four"},
+    TR_CLI_CODE_OPTIONS,
+    {"bus", OPT_BUS, "NAME", "publish: the bus"},
+    {"message", OPT_MESSAGE, "KIND",
+     "to a bus: notification (default), state-carrying (with --rules) or\naggregate-exists"},
+    {"on-failure", OPT_ON_FAILURE, "DEST",
+     "to a bus: where what it refuses for good goes, as for tailrace on;\nwithout, that ends the command"},
+    {"rate", OPT_RATE, "N", "pour: at most N events per second"},
+    {"batch-size", OPT_BATCH, "N", "subscribe, publish, pour: at most N events at a time (100)"},
+    {"once", OPT_ONCE, NULL, "subscribe, publish: end when everything there is was brought"},
+    {"state", OPT_STATE, "FILE",
+     "subscribe, publish, pour: where the position and what is waiting is\nkept; else below "
+     "$XDG_STATE_HOME/tailrace"},
+    TR_CLI_FLEET_OPTIONS,
     TR_CLI_WHERE_OPTIONS,
     {NULL, 0, NULL, NULL}};
 
@@ -204,6 +234,10 @@ static const tr_cli_verb verbs[] = {
     {"get", 3, 3, "events get STORE AGGREGATE", get},
     {"list", 2, 2, "events list STORE", list},
     {"aggregate", 3, 3, "events aggregate STORE AGGREGATE", aggregate},
+    {"subscribe", 1, 1 + TR_SELECTION_MAX, "events subscribe [STORE…]", tr_cli_events_subscribe},
+    {"publish", 1, 1 + TR_SELECTION_MAX, "events publish [STORE…] --bus NAME", tr_cli_events_publish},
+    {"pour", 2, 1 + TR_SELECTION_MAX,
+     "events pour STORE… [--from TIME] [--until TIME] [--rate N] [--to DEST]", tr_cli_events_pour},
     {NULL, 0, 0, NULL, NULL}};
 
 static int take_time(tr_cli *cli, int64_t *ret_ms)
@@ -224,6 +258,10 @@ static int take_number(tr_cli_events *c, int option)
         return tr_cli_number(c->cli, "--limit", 1, INT32_MAX, &c->limit);
     case OPT_PARALLEL:
         return tr_cli_number(c->cli, "--parallel", 1, 1024, &c->parallel);
+    case OPT_RATE:
+        return tr_cli_number(c->cli, "--rate", 1, 1000000, &c->rate);
+    case OPT_BATCH:
+        return tr_cli_number(c->cli, "--batch-size", 1, TR_SUBSCRIBED_MAX, &c->batch);
     default:
         return take_time(c->cli, &c->at_ms);
     }
@@ -237,9 +275,15 @@ static void take_text(tr_cli_events *c, int option)
                             [OPT_BEFORE - OPT_TABLE] = &c->before,
                             [OPT_PAGE_TOKEN - OPT_TABLE] = &c->page_token,
                             [OPT_RULES - OPT_TABLE] = &c->rules,
-                            [OPT_EXEC - OPT_TABLE] = &c->exec,
                             [OPT_WITH - OPT_TABLE] = &c->with,
-                            [OPT_SNAPSHOTS - OPT_TABLE] = &c->snapshots};
+                            [OPT_SNAPSHOTS - OPT_TABLE] = &c->snapshots,
+                            [OPT_FROM - OPT_TABLE] = &c->from,
+                            [OPT_UNTIL - OPT_TABLE] = &c->until,
+                            [OPT_TO - OPT_TABLE] = &c->to,
+                            [OPT_STATE - OPT_TABLE] = &c->state,
+                            [OPT_BUS - OPT_TABLE] = &c->bus,
+                            [OPT_MESSAGE - OPT_TABLE] = &c->message,
+                            [OPT_ON_FAILURE - OPT_TABLE] = &c->on_failure};
     *texts[option - OPT_TABLE] = c->cli->value;
 }
 
@@ -267,10 +311,20 @@ static int take_option(tr_cli_events *c, int option)
     case OPT_STREAM:
         c->stream = true;
         break;
+    case OPT_ONCE:
+        c->once = true;
+        break;
+    case OPT_TYPE:
+        if (c->type_count == TR_CLI_EVENT_TYPES_MAX)
+            return tr_cli_usage(c->cli, "--type may be given at most %d times", TR_CLI_EVENT_TYPES_MAX);
+        c->types[c->type_count++] = c->cli->value;
+        break;
     case OPT_MIN:
     case OPT_MAX:
     case OPT_LIMIT:
     case OPT_PARALLEL:
+    case OPT_RATE:
+    case OPT_BATCH:
     case OPT_AT:
         return take_number(c, option);
     default:
@@ -282,26 +336,37 @@ static int take_option(tr_cli_events *c, int option)
 static int parse(tr_cli *cli, tr_cli_events *c)
 {
     int option, e = 0;
-    while (!e && (option = tr_cli_next(cli)) > 0)
-        if (!tr_cli_where_take(&c->where, option, cli))
+    bool taken;
+    while (!e && (option = tr_cli_next(cli)) > 0) {
+        if (tr_cli_where_take(&c->where, option, cli) || tr_cli_fleet_take(&c->fleet, option, cli, &e))
+            continue;
+        e = tr_cli_code_take(&c->code, option, cli, &taken);
+        if (!e && !taken)
             e = take_option(c, option);
+    }
+    if (c->code.given && c->code.options.kind == TR_HANDLER_EXEC)
+        c->exec = c->code.options.target;
     return e ? e : option < 0 ? (cli->exit_code ? cli->exit_code : -1) : 0;
 }
 
 static int run(tr_cli *cli)
 {
-    tr_cli_events c = {.cli = cli, .parallel = 1};
+    static tr_cli_events c;
+    c = (tr_cli_events){.cli = cli, .parallel = 1};
     int usage = parse(cli, &c);
     if (usage)
         return usage < 0 ? TR_EXIT_OK : usage;
     const tr_cli_verb *verb = tr_cli_verb_of(cli, verbs);
-    return verb ? tr_cli_verb_run(verb, &c.where, &c.place, &c) : TR_EXIT_USAGE;
+    int code = verb ? tr_cli_verb_run(verb, &c.where, &c.place, &c) : TR_EXIT_USAGE;
+    return code == TR_EXIT_OK && tr_cli_stopped() ? TR_EXIT_INTERRUPTED : code;
 }
 
 const tr_cli_command tr_cli_events_command = {
     .name = "events",
-    .summary = "An event store in castore's layout: create the table, push, read, list, fold.",
-    .arguments = "init | push STORE | group | get STORE AGGREGATE | list STORE | aggregate STORE AGGREGATE",
+    .summary = "An event store in castore's layout: create the table, push, read, fold, follow, publish.",
+    .arguments =
+        "init | push STORE | group | get STORE AGGREGATE | list STORE | aggregate STORE AGGREGATE |\n"
+        "       subscribe [STORE…] | publish [STORE…] --bus NAME | pour STORE…",
     .text =
         "Events are JSON lines in castore's shape:\n"
         "  {\"aggregateId\":\"a-1\",\"version\":1,\"type\":\"OPENED\",\"payload\":{…},\"metadata\":{…}}\n"
@@ -309,6 +374,13 @@ const tr_cli_command tr_cli_events_command = {
         "event gets the next one; without a timestamp, the present time. group wants a member eventStoreId\n"
         "in each (or castore's {\"eventStoreId\":…,\"event\":{…}}), and takes "
         "{\"eventStoreId\":…,\"aggregateId\":…,\n"
-        "\"version\":…,\"check\":true} for an aggregate that must still be at that version.",
+        "\"version\":…,\"check\":true} for an aggregate that must still be at that version.\n"
+        "aggregate --exec CMD: a command that folds: events as JSON lines in, one object out.\n"
+        "\n"
+        "subscribe brings everything that is in the table, by timestamp, and then what is pushed, as lines "
+        "of\n"
+        "{\"eventStoreId\":…,\"event\":{…}}; code is given {\"events\":[…]} of these. publish brings what "
+        "is\n"
+        "pushed to a bus, in castore's messages. pour brings old events once more, by timestamp.",
     .options = options,
     .run = run};

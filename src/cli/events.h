@@ -4,13 +4,19 @@
 
 /** events.h: what the verbs of `tailrace events` share. */
 
+#include "cli/code.h"
+#include "cli/follow.h"
 #include "cli/where.h"
 
 #include <tailrace/aggregate.h>
 #include <tailrace/eventstore.h>
+#include <tailrace/subscription.h>
 
 /** Bytes of a line of JSON that is read: an event of 400 KB with every byte escaped, and room. */
 #define TR_CLI_LINE_MAX ((size_t)4 << 20)
+
+/** How often --type may be given. */
+#define TR_CLI_EVENT_TYPES_MAX 100
 
 /** One run of the command: its options, and where it works. */
 typedef struct tr_cli_events {
@@ -18,9 +24,15 @@ typedef struct tr_cli_events {
     tr_cli_where where;
     tr_cli_place place;
     const char *table;
-    bool legacy, force, strict, atomic, reverse, all, stream, with_snapshots;
-    const char *expect, *rules, *exec, *with, *page_token, *after, *before, *snapshots;
-    uint64_t min, max, limit, parallel;
+    bool legacy, force, strict, atomic, reverse, all, stream, once;
+    const char *expect, *rules, *with, *page_token, *after, *before, *snapshots;
+    const char *exec; /* of --exec, which is also what folds an aggregate */
+    const char *from, *until, *to, *state, *bus, *message, *on_failure;
+    const char *types[TR_CLI_EVENT_TYPES_MAX];
+    size_t type_count;
+    uint64_t min, max, limit, parallel, rate, batch;
+    tr_cli_fleet fleet;
+    tr_cli_code code;
     int64_t at_ms;
     tr_eventstore *store; /* of the verbs that work on one */
 } tr_cli_events;
@@ -33,6 +45,20 @@ int tr_cli_events_list(void *ctx, tr_error *err);
 int tr_cli_events_aggregate(void *ctx, tr_error *err);
 int tr_cli_events_init(void *ctx, tr_error *err);
 
+int tr_cli_events_subscribe(void *c, tr_error *err);
+int tr_cli_events_publish(void *c, tr_error *err);
+int tr_cli_events_pour(void *c, tr_error *err);
+
+/** What the arguments behind the verb (stores) and the options say. Valid as long as they. */
+void tr_cli_events_selection(const tr_cli_events *c, tr_event_selection *ret_selection);
+/** --from: "beginning", "now", a time, or "-15m". */
+int tr_cli_events_from(const char *text, tr_subscribe_from *ret_from, int64_t *ret_ms, tr_error *err);
+/** Where an inbox is kept: --state, or a file named by the command, what is selected, and `more` (or NULL).
+ */
+int tr_cli_events_state(const tr_cli_events *c, const char *command, const char *more, char *out, size_t size,
+                        tr_error *err);
+/** The reducer that --rules names; without, payloads are merged. */
+int tr_cli_open_rules(const tr_cli_events *c, tr_rules **ret_rules, tr_error *err);
 /** Opens a store of the chosen table and layout. */
 int tr_cli_open_store(tr_cli_events *c, const char *id, const char *table, tr_eventstore **ret_store,
                       tr_error *err);

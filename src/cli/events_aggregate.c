@@ -38,7 +38,7 @@ static FILE *open_file(const char *name, tr_error *err)
 /* ---------------------------------------------------------------------------------------- by declared rules
  */
 
-static int open_rules(const tr_cli_events *c, tr_rules **ret_rules, tr_error *err)
+int tr_cli_open_rules(const tr_cli_events *c, tr_rules **ret_rules, tr_error *err)
 {
     tr_buf text;
     tr_buf_init(&text, RULES_MAX);
@@ -103,7 +103,7 @@ static int fold_by_rules(const tr_cli_events *c, tr_snapshots *snapshots, tr_err
 {
     tr_rules *rules = NULL;
     tr_aggregate *a = NULL;
-    int e = open_rules(c, &rules, err);
+    int e = tr_cli_open_rules(c, &rules, err);
     if (!e) {
         tr_aggregate_options o = {
             .max_version = c->max, .until_ms = c->at_ms, .must_exist = !c->with, .snapshots = snapshots};

@@ -15,6 +15,8 @@
  */
 #include "eventstore/inbox.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -187,10 +189,22 @@ static int find_number(tr__inbox *in, tr_error *err)
     return e;
 }
 
+/* Events are nobody else's: SQLite takes the file's rights over to those beside it. */
+static int make_file(const char *path, tr_error *err)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return tr_fail(err, TR_EIO, "%s: %s", path, strerror(errno));
+    (void)close(fd);
+    return 0;
+}
+
 static int open_database(tr__inbox *in, const char *path, tr_error *err)
 {
     bool fresh = false;
-    int e = tr__lite_open(&in->fill, path, true, err);
+    int e = make_file(path, err);
+    if (!e)
+        e = tr__lite_open(&in->fill, path, true, err);
     if (!e)
         e = make_tables(in, err);
     for (int i = 0; !e && i < STATEMENTS; i++)

@@ -2,13 +2,19 @@
 // castore itself, driven line by line: a command as JSON on stdin, its outcome as JSON on stdout.
 import { createInterface } from 'node:readline';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { EventStore } from '@castore/core';
+import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
+import { ConnectedEventStore, EventStore, NotificationMessageBus, StateCarryingMessageBus } from '@castore/core';
 import {
   DynamoDBSingleTableEventStorageAdapter, ImageParser, LegacyDynamoDBEventStorageAdapter,
 } from '@castore/event-storage-adapter-dynamodb';
+import { EventBridgeMessageBusAdapter } from '@castore/message-bus-adapter-event-bridge';
 
-const dynamoDBClient = new DynamoDBClient({
+const config = {
   endpoint: process.argv[2], region: 'us-east-1', credentials: { accessKeyId: 'tailrace', secretAccessKey: 'tailrace' },
+};
+const dynamoDBClient = new DynamoDBClient(config);
+const messageBusAdapter = new EventBridgeMessageBusAdapter({
+  eventBusName: 'default', eventBridgeClient: new EventBridgeClient(config),
 });
 const reducer = (aggregate, event) =>
   ({ ...aggregate, aggregateId: event.aggregateId, version: event.version, ...event.payload });
@@ -26,7 +32,15 @@ const storeOf = ({ store, table, legacy }) => {
   return stores.get(key);
 };
 
+const publishing = (c) => {
+  const store = storeOf(c);
+  const Bus = c.kind === 'state-carrying' ? StateCarryingMessageBus : NotificationMessageBus;
+  return new ConnectedEventStore(store, new Bus({ messageBusId: 'bus', sourceEventStores: [store], messageBusAdapter }));
+};
+
 const operations = {
+  publish: c => publishing(c).pushEvent(c.event, c.previous ? { prevAggregate: c.previous } : {}),
+  message: c => messageBusAdapter.publishMessage(c.message, { replay: c.replay }),
   push: c => storeOf(c).pushEvent(c.event, c.force === undefined ? {} : { force: c.force }),
   get: c => storeOf(c).getEvents(c.aggregate, c.options),
   list: c => storeOf(c).listAggregateIds(c.options),
