@@ -158,13 +158,14 @@ static void pushes(bench *b, unsigned in_flight, double seconds, unsigned per_pu
 /* ----------------------------------------------------------------------------------------------- reading */
 
 /* An aggregate of so many events, made in transactions of a hundred. */
-static void fill(bench *b, const char *id, uint64_t count)
+static void fill(bench *b, uint64_t count)
 {
+    (void)snprintf(b->id, sizeof b->id, "long-%lld", (long long)tr_clock_wall_ms());
     static tr_event events[EVENTS_MAX];
     for (uint64_t at = 0; at < count;) {
         size_t n = count - at < EVENTS_MAX ? (size_t)(count - at) : EVENTS_MAX;
         for (size_t i = 0; i < n; i++)
-            events[i] = (tr_event){.aggregate_id = tr_view_str(id),
+            events[i] = (tr_event){.aggregate_id = tr_view_str(b->id),
                                    .version = at + i + 1,
                                    .type = TR_VIEW("MOVED"),
                                    .payload = b->payload};
@@ -174,27 +175,54 @@ static void fill(bench *b, const char *id, uint64_t count)
     }
 }
 
+typedef struct reading {
+    bench *b;
+    uint64_t count, seen;
+    int64_t since_ns;
+} reading;
+
 static int count_event(void *ctx, const tr_event *event)
 {
     (void)event;
-    (*(uint64_t *)ctx)++;
+    ((reading *)ctx)->seen++;
     return 0;
 }
 
+static void get_next(void *ctx);
+
+static void on_got(void *ctx, int code, const tr_error *err)
+{
+    reading *r = ctx;
+    if (code) {
+        r->b->err = *err;
+        must(code, r->b);
+    }
+    if (r->seen != r->count)
+        abort();
+    sample(r->b, r->since_ns);
+    if (tr_clock_mono_ns() < r->b->until_ns)
+        get_next(r);
+    else
+        (void)sem_post(&r->b->over);
+}
+
+static void get_next(void *ctx)
+{
+    reading *r = ctx;
+    r->seen = 0;
+    r->since_ns = tr_clock_mono_ns();
+    must(tr_eventstore_get(r->b->store, tr_view_str(r->b->id), NULL, count_event, on_got, r, &r->b->err),
+         r->b);
+}
+
+/* One at a time, as castore.mjs does. */
 static void gets(bench *b, uint64_t count, double seconds)
 {
-    (void)snprintf(b->id, sizeof b->id, "long-%llu", (unsigned long long)count);
-    if (!getenv("FILLED"))
-        fill(b, b->id, count);
+    reading r = {.b = b, .count = count};
+    fill(b, count);
     begin(b, seconds);
-    while (tr_clock_mono_ns() < b->until_ns) {
-        int64_t since = tr_clock_mono_ns();
-        uint64_t n = 0;
-        must(tr_eventstore_get_wait(b->store, tr_view_str(b->id), NULL, count_event, &n, &b->err), b);
-        if (n != count)
-            abort();
-        sample(b, since);
-    }
+    must(tr_client_schedule(b->client, 0, get_next, &r), b);
+    (void)sem_wait(&b->over);
     report(b, "get", b->done, (unsigned)count);
 }
 
@@ -258,9 +286,7 @@ static void aggregates(bench *b, uint64_t count, double seconds)
     int e = tr_schema_create(b->client, TR_SCHEMA_SNAPSHOTS, NULL, &b->err);
     must(e == TR_EEXIST ? 0 : e, b);
     must(tr_snapshots_new(b->client, &options, &snapshots, &b->err), b);
-    (void)snprintf(b->id, sizeof b->id, "long-%llu", (unsigned long long)count);
-    if (!getenv("FILLED"))
-        fill(b, b->id, count);
+    fill(b, count);
     fold(b, "aggregate", count, seconds, NULL);
     fold(b, NULL, count, 0, snapshots);
     must(tr_snapshots_flush(snapshots, 10000), b);

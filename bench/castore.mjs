@@ -76,7 +76,7 @@ if (what === 'push') {
   await pushers(ids, versions, now() + seconds);
   report('push', 1);
 } else {
-  const id = `castore-long-${count}`;
+  const id = `castore-long-${Date.now()}`;
   await fill(id, count);
   const get = async () => {
     if (what === 'get') {

@@ -10,6 +10,11 @@
 #define HEADERS_LIMIT (256 * 1024) /* of an answer's headers, bytes */
 #define KEEP_BODY     (64 * 1024)  /* bytes of buffers kept for reuse */
 #define POOL_MAX      128
+#define KEEP_PAGE     ((size_t)2 << 20) /* a page of items or records, 1 MB, as JSON */
+#define KEEP_PAGES    4                 /* so many transfers that wait for use keep a buffer of that size */
+#define RESERVE_MAX   ((size_t)8 << 20) /* what an answer's announced length is believed up to */
+#define RECEIVE       ((size_t)64 << 10) /* bytes taken from a socket at a time; libcurl's 16 KiB are a call each \
+                                          */
 
 /* ----------------------------------------------------------------------------------------------- transfers
  */
@@ -39,6 +44,16 @@ static size_t on_header(char *bytes, size_t one, size_t len, void *arg)
     return tr_buf_status(&transfer->head) ? 0 : len;
 }
 
+/* For all of the answer at once, where its length was told. */
+static void make_room(tr__transfer *transfer)
+{
+    curl_off_t length = 0;
+    (void)tr__curl.easy_getinfo(transfer->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    size_t most = transfer->answer.limit < RESERVE_MAX ? transfer->answer.limit : RESERVE_MAX;
+    if (length > 0 && (uint64_t)length <= most)
+        (void)tr_buf_reserve(&transfer->answer, (size_t)length);
+}
+
 static size_t on_body(char *bytes, size_t one, size_t len, void *arg)
 {
     (void)one;
@@ -52,6 +67,8 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *arg)
             return transfer->canceled ? 0 : len;
         }
     }
+    if (transfer->answer.len == 0)
+        make_room(transfer);
     tr_buf_put(&transfer->answer, bytes, len);
     return tr_buf_status(&transfer->answer) ? 0 : len;
 }
@@ -76,6 +93,7 @@ static tr__transfer *new_transfer(tr_http_client *client)
     ok = ok && tr__curl.easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
     ok = ok && tr__curl.easy_setopt(easy, CURLOPT_NOPROGRESS, 1L) == CURLE_OK;
     ok = ok && tr__curl.easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L) == CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE) == CURLE_OK;
     ok = ok && tr__curl.easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK;
     ok = ok && tr__curl.easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
     ok = ok && tr__curl.easy_setopt(easy, CURLOPT_USERAGENT, client->user_agent) == CURLE_OK;
@@ -89,9 +107,9 @@ static tr__transfer *new_transfer(tr_http_client *client)
     return transfer;
 }
 
-static void keep_small(tr_buf *buf)
+static void keep_up_to(tr_buf *buf, size_t most)
 {
-    if (buf->cap > KEEP_BODY)
+    if (buf->cap > most)
         tr_buf_done(buf);
     tr_buf_reset(buf);
 }
@@ -103,9 +121,9 @@ static void recycle(tr_http_client *client, tr__transfer *transfer)
         return;
     }
     tr_arena_reset(&transfer->arena);
-    keep_small(&transfer->body);
-    keep_small(&transfer->head);
-    keep_small(&transfer->answer);
+    keep_up_to(&transfer->body, KEEP_BODY);
+    keep_up_to(&transfer->head, KEEP_BODY);
+    keep_up_to(&transfer->answer, client->pool_count < KEEP_PAGES ? KEEP_PAGE : KEEP_BODY);
     transfer->canceled = transfer->added = false;
     transfer->next = client->pool;
     client->pool = transfer;

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""Reading a stream of 100,000 records from its beginning: tailrace's consumer beside npm's dynamodb-stream."""
+
+import os
+import subprocess
+import tempfile
+import time
+
+from harness import servers
+from harness.http import Dynamo
+from parts.common import BENCH, TABLE, create_table, lines_of, load, make_server, pinned, say
+
+
+def consume_npm(endpoint, arn, count, node):
+    got = lines_of(pinned([node, os.path.join(BENCH, "dynamodb-stream.mjs"), endpoint, arn, str(count)]),
+                   {**os.environ, "NODE_NO_WARNINGS": "1"})
+    return got[0] if got else None
+
+
+def consume_tailrace(build, endpoint, count, directory):
+    """`tailrace tail --once` from the beginning into a file."""
+    out = os.path.join(directory, "records.jsonl")
+    began = time.monotonic()
+    with open(out, "wb") as f:
+        child = subprocess.Popen(pinned([os.path.join(build, "tailrace"), "tail", TABLE, "--from", "trim-horizon", "--once",
+                                         "--endpoint", endpoint, "--state", os.path.join(directory, "state")]), stdout=f, stderr=subprocess.PIPE,
+                                 env={**os.environ, **servers.CREDENTIALS})
+        error = child.stderr.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = status
+    seconds = time.monotonic() - began
+    with open(out, "rb") as f:
+        records = sum(1 for _ in f)
+    os.remove(out)
+    if status or records < count:
+        say(f"    tailrace tail gave {records} of {count} records: {error.decode()[:300]}")
+        return None
+    return {"records": records, "seconds": seconds, "cpu_s": usage.ru_utime + usage.ru_stime}
+
+
+def measure_on(server_name, options):
+    """records/s and processor time for each record, of both consumers, on one kind of server."""
+    result = {}
+    with make_server(server_name, False, options.build) as server, tempfile.TemporaryDirectory() as directory:
+        client = Dynamo(server.endpoint, timeout=120)
+        arn = create_table(client)
+        port = int(server.endpoint.rsplit(":", 1)[1])
+        filled = load(options.build, port, "batch-write", 4, items=options.records, requests=options.records // 25)
+        if "failed" in filled:
+            return result
+        for name, fn in (("npm", lambda: consume_npm(server.endpoint, arn, options.records, options.node)),
+                         ("tailrace", lambda: consume_tailrace(options.build, server.endpoint, options.records, directory))):
+            got = fn()
+            if got and got["records"] >= options.records:
+                result[name] = got
+                say(f"    {name:<28} {got['records'] / got['seconds']:>10,.0f} records/s, "
+                      f"{got['cpu_s'] / got['records'] * 1e6:.2f} us of processor time each")
+    return result
+
+
+def print_table(consuming):
+    for server, got in consuming.items():
+        for consumer, c in got.items():
+            print(f"consuming from {server:<12} by {'dynamodb-stream' if consumer == 'npm' else 'tailrace tail':<16} "
+                  f"{c['records'] / c['seconds']:>12,.0f} records/s {c['cpu_s'] / c['records'] * 1e6:>8.2f} us each")
+
+
+def measure(options):
+    consuming = {}
+    for name in options.servers:
+        say(f"  consuming from {name}")
+        consuming[name] = measure_on(name, options)
+    return consuming
+
+
+def add_goals(goals, consuming):
+    for server, got in consuming.items():
+        if "npm" in got and "tailrace" in got:
+            npm, mine = got["npm"], got["tailrace"]
+            goals.at_least(f"consuming from {server}, times dynamodb-stream's records/s",
+                           (mine["records"] / mine["seconds"]) / (npm["records"] / npm["seconds"]), 20)
+            goals.at_least(f"consuming from {server}, dynamodb-stream's processor time over ours",
+                           (npm["cpu_s"] / npm["records"]) / (mine["cpu_s"] / mine["records"]), 20)
