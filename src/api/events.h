@@ -97,6 +97,8 @@ TR_HANDLER(describe_archive);
 TR_HANDLER(list_archives);
 TR_HANDLER(delete_archive);
 TR_HANDLER(query_archive);
+TR_HANDLER(import_archive);
+TR_HANDLER(prune_archive);
 TR_HANDLER(start_replay);
 TR_HANDLER(describe_replay);
 TR_HANDLER(list_replays);

@@ -100,9 +100,10 @@ int tr__op_update_archive(tr_call *c, void *request)
 
 static int write_archive(tr_call *c, tr_res *archive, bool describe)
 {
+    const tr_archive_filter all = {.after = 0};
     int64_t events, bytes;
     tr_error err;
-    int e = tr_archive_count(c->api->bus, archive, &events, &bytes, &err);
+    int e = tr_archive_count(c->api->bus, archive, &all, &events, &bytes, &err);
     if (e)
         return tr__fail(c, 500, "InternalException", "%s", err.message);
     tr_json_begin_object(&c->w);

@@ -63,6 +63,8 @@ const tr_op tr__ops[] = {
     OP("ListArchives", TR_EVENTS, 0, list_archives),
     OP("DeleteArchive", TR_EVENTS, 0, delete_archive),
     OP("QueryArchive", TR_EVENTS, 0, query_archive),
+    OP("ImportArchive", TR_EVENTS, 0, import_archive),
+    OP("PruneArchive", TR_EVENTS, 0, prune_archive),
     OP("StartReplay", TR_EVENTS, 0, start_replay),
     OP("DescribeReplay", TR_EVENTS, 0, describe_replay),
     OP("ListReplays", TR_EVENTS, 0, list_replays),

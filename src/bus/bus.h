@@ -19,6 +19,7 @@
 
 #include "engine/engine.h"
 
+#include <tailrace/archive.h>
 #include <tailrace/engine.h>
 #include <tailrace/pattern.h>
 
@@ -116,6 +117,8 @@ typedef struct tr_bus_entry {
     tr_view source, detail_type, detail; /* detail: JSON, an object */
     tr_view resources;                   /* JSON, an array; empty: none */
     int64_t time_ms;
+    tr_view replay_name; /* of an event that comes with a replay: it is not archived; empty: none */
+    tr_view filters;     /* with replay_name: JSON array of the ARNs of rules that it goes to; empty: all */
 } tr_bus_entry;
 
 /** Room for deliveries that are not done; more are refused with TR_ETHROTTLED. */
@@ -159,20 +162,20 @@ uint64_t tr_queue_news(const tr_bus *bus);
 
 /* ------------------------------------------------------------------------------------------- archives */
 
-/** Events and bytes of an archive, with what is on its way into it. */
-int tr_archive_count(tr_bus *bus, tr_res *archive, int64_t *ret_events, int64_t *ret_bytes, tr_error *err);
-/** A page of events by id: id > after, at most `limit`. */
-typedef struct tr_archive_event {
-    int64_t id;
-    tr_view created_at, log, type, event;
-} tr_archive_event;
-typedef struct tr_archive_query {
-    int64_t after;
-    int64_t from_ms, to_ms; /* of the event's time, both included; 0: open */
-    unsigned limit;
-} tr_archive_query;
-typedef int tr_archive_fn(void *ctx, const tr_archive_event *event);
-int tr_archive_read(tr_bus *bus, tr_res *archive, const tr_archive_query *query, tr_archive_fn *fn, void *ctx,
-                    tr_error *err);
+/** Events and bytes of an archive that pass the filter (its pattern aside), with what is on its way into it.
+ */
+int tr_archive_count(tr_bus *bus, tr_res *archive, const tr_archive_filter *filter, int64_t *ret_events,
+                     int64_t *ret_bytes, tr_error *err);
+/** As tr_archive_file_read. */
+int tr_archive_read(tr_bus *bus, tr_res *archive, const tr_archive_filter *filter, unsigned limit,
+                    tr_archive_row_fn *fn, void *ctx, int64_t *ret_next, tr_error *err);
+/** Adds events (envelopes) that match the archive's pattern, behind all others; durable when it returns. */
+int tr_archive_import(tr_bus *bus, tr_res *archive, const tr_view *events, size_t count, uint64_t *ret_taken,
+                      tr_error *err);
+/** As tr_archive_file_prune. */
+int tr_archive_prune(tr_bus *bus, tr_res *archive, const tr_archive_filter *filter, unsigned limit,
+                     uint64_t *ret_count, tr_error *err);
+/** The time before which its retention keeps nothing; 0: it keeps all. */
+int64_t tr_archive_horizon(tr_bus *bus, const tr_res *archive);
 
 #endif

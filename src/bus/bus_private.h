@@ -104,8 +104,7 @@ typedef struct tr_archive {
     tr_event_bus *bus;
     tr_pattern *pattern;
     tr_target *target;
-    void *db; /* sqlite3 */
-    void *insert;
+    tr_archive_file *file;
     int64_t next_trim_ms;
 } tr_archive;
 

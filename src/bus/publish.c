@@ -20,6 +20,8 @@ static void write_envelope(tr_bus *b, const tr_bus_entry *entry, const char *id,
     tr_json_value(&w, entry->resources.len ? entry->resources : TR_VIEW("[]"));
     tr_json_name(&w, "detail");
     tr_json_value(&w, entry->detail);
+    if (entry->replay_name.len)
+        tr_json_member_string(&w, "replay-name", entry->replay_name);
     tr_json_end_object(&w);
 }
 
@@ -52,13 +54,22 @@ static int to_inside(tr_bus *b, tr_target *target, tr_view text)
     return 0;
 }
 
+/* What others replayed onto the bus is marked in its detail, as dynamodb-logs do it. */
+static bool is_marked(tr_view text)
+{
+    return tr_view_find(text, TR_VIEW("\"replay-name\""), 0) != SIZE_MAX &&
+           tr_doc_raw(tr_doc_raw(text, "detail"), "replay-name").ptr;
+}
+
 static int to_targets(tr_bus *b, const tr_matched *matched, const tr_publish *p, uint32_t *index,
                       tr_bus_event **event)
 {
     int e = 0;
     if (matched->kind == TR_RES_ARCHIVE) {
         const tr_archive *archive = matched->res->state;
-        return p->replayed ? 0 : tr__bus_deliver_later(b, archive->target, p->text, (*index)++, event);
+        return p->replayed || is_marked(p->text)
+                   ? 0
+                   : tr__bus_deliver_later(b, archive->target, p->text, (*index)++, event);
     }
     const tr_rule *rule = matched->res->state;
     if (!wanted(rule, p->filters, &b->arena))
@@ -124,7 +135,8 @@ int tr_bus_publish(tr_bus *b, tr_view bus_name, const tr_bus_entry *entry, char 
     tr_buf_init(&text, TR__BUS_TEXT_MAX);
     write_envelope(b, entry, id, &text);
     int e = tr_buf_status(&text);
-    const tr_publish publish = {.text = tr_buf_view(&text)};
+    const tr_publish publish = {
+        .text = tr_buf_view(&text), .filters = entry->filters, .replayed = entry->replay_name.len > 0};
     e = e ? tr_fail(err, e, "%s", tr_strerror(e)) : tr__bus_relay(b, bus_name, &publish, err);
     tr_buf_done(&text);
     if (e == 0)

@@ -17,7 +17,7 @@ typedef struct replay_page {
     unsigned count;
 } replay_page;
 
-static int replay_one(void *ctx, const tr_archive_event *event)
+static int replay_one(void *ctx, const tr_archive_row *event)
 {
     replay_page *p = ctx;
     tr_error err;
@@ -108,12 +108,11 @@ static bool step(tr_bus *b, tr_res *replay)
     } else if (!archive || !p.bus_name.ptr) {
         state = TR_VIEW("\"FAILED\"");
     } else {
-        const tr_archive_query query = {.after = p.after,
-                                        .from_ms = tr_doc_int(replay->doc, "EventStartTime", 0),
-                                        .to_ms = tr_doc_int(replay->doc, "EventEndTime", 0),
-                                        .limit = PAGE};
+        const tr_archive_filter query = {.after = p.after,
+                                         .from_ms = tr_doc_int(replay->doc, "EventStartTime", 0),
+                                         .to_ms = tr_doc_int(replay->doc, "EventEndTime", 0)};
         b->replaying = true;
-        int e = tr_archive_read(b, archive, &query, replay_one, &p, &err);
+        int e = tr_archive_read(b, archive, &query, PAGE, replay_one, &p, NULL, &err);
         b->replaying = false;
         if (e && e != TR_ETHROTTLED)
             state = TR_VIEW("\"FAILED\"");

@@ -281,9 +281,8 @@ static int new_archive(tr_bus *bus, tr_res *res, const tr_res *old, tr_arena *ar
         e = tr_fail(err, TR_ENOMEM, "out of memory");
     }
     if (e == 0 && before) { /* the open database goes over */
-        archive->db = before->db;
-        archive->insert = before->insert;
-        before->db = before->insert = NULL;
+        archive->file = before->file;
+        before->file = NULL;
     } else if (e == 0) {
         e = tr__archive_open(bus, res, archive, err);
     }

@@ -111,6 +111,80 @@ static void replay_from_disk(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* A replay that comes through PutEvents is marked, goes to the rules it is for, and is not archived; nor is
+ * what says of itself, in its detail, that it was replayed. */
+static void replays_from_outside(void **state)
+{
+    embedded e;
+    tr_buf out;
+    (void)state;
+    tr_buf_init(&out, 1 << 20);
+    embedded_open(&e, NULL);
+    set_up(e, out);
+    wait_for(e.client, "DescribeArchive", "{\"ArchiveName\":\"a\"}", "\"EventCount\":250", &out);
+    EVENTS("PutRule",
+           "{\"Name\":\"r2\",\"EventBusName\":\"b\",\"EventPattern\":\"{\\\"source\\\":[\\\"s\\\"]}\"}");
+    EVENTS("PutTargets",
+           "{\"Rule\":\"r2\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"" QUEUE_ARN(
+               "q") "\"}]}");
+    EVENTS("PutEvents",
+           "{\"ReplayName\":\"mine\",\"FilterArns\":[\"arn:aws:events:us-east-1:000000000000:rule/b/r2\"],"
+           "\"Entries\":[{\"EventBusName\":\"b\",\"Source\":\"s\",\"DetailType\":\"t\",\"Detail\":\"{}\"}]}");
+    EVENTS("PutEvents",
+           "{\"Entries\":[{\"EventBusName\":\"b\",\"Source\":\"x\",\"DetailType\":\"t\",\"Detail\":"
+           "\"{\\\"replay-name\\\":\\\"local\\\"}\"}]}");
+    SQS("GetQueueAttributes", "{\"QueueUrl\":\"q\",\"AttributeNames\":[\"ApproximateNumberOfMessages\"]}");
+    expect(&out, "\"ApproximateNumberOfMessages\":\"1\"");
+    SQS("ReceiveMessage", RECEIVE);
+    expect(&out, "\\\"replay-name\\\":\\\"mine\\\"");
+    put_event(e.client, 250, &out);
+    wait_for(e.client, "DescribeArchive", "{\"ArchiveName\":\"a\"}", "\"EventCount\":251", &out);
+    tr_buf_done(&out);
+    embedded_close(&e);
+}
+
+/* Rows of an archive can be selected, counted, brought in and thrown away. */
+static void rows(void **state)
+{
+    embedded e;
+    tr_buf out;
+    (void)state;
+    tr_buf_init(&out, 1 << 20);
+    embedded_open(&e, NULL);
+    set_up(e, out);
+    wait_for(e.client, "DescribeArchive", "{\"ArchiveName\":\"a\"}", "\"EventCount\":250", &out);
+    EVENTS("QueryArchive", "{\"ArchiveName\":\"a\",\"Count\":true,\"StartTime\":1700000100}");
+    expect(&out, "{\"EventCount\":150,");
+    EVENTS("QueryArchive", "{\"ArchiveName\":\"a\",\"Count\":true,\"EndTime\":1700000099,\"Log\":\"users\","
+                           "\"Type\":\"signup\"}");
+    expect(&out, "{\"EventCount\":100,");
+    EVENTS("QueryArchive", "{\"ArchiveName\":\"a\",\"Count\":true,\"Log\":\"other\"}");
+    expect(&out, "{\"EventCount\":0,");
+    EVENTS("QueryArchive", "{\"ArchiveName\":\"a\",\"EventPattern\":\"{\\\"detail\\\":{\\\"n\\\":[7]}}\"}");
+    expect(&out, "\"n\":7}");
+    assert_false(has(&out, "\"n\":8}"));
+    EVENTS("ImportArchive",
+           "{\"ArchiveName\":\"a\",\"Events\":[{\"id\":\"1\",\"source\":\"s\",\"detail-type\":\"t\","
+           "\"account\":\"0\","
+           "\"region\":\"r\",\"time\":\"2001-01-01T00:00:00Z\",\"detail\":{\"log\":\"old\"}},{\"id\":\"2\","
+           "\"source\":\"s\",\"detail-type\":\"t\",\"account\":\"0\",\"region\":\"r\",\"time\":"
+           "\"2001-01-01T00:00:00Z\",\"replay-name\":\"p\",\"detail\":{}}]}");
+    expect(&out, "{\"ImportedCount\":1}"); /* the archive's pattern leaves out what is replayed */
+    refused(e.client, TR_EVENTS, "ImportArchive", "{\"ArchiveName\":\"a\",\"Events\":[{\"id\":\"1\"}]}",
+            "ValidationException", "Parameter Events is not valid. Reason: Number 0 is not an event.");
+    EVENTS("PruneArchive", "{\"ArchiveName\":\"a\"}"); /* kept for ever */
+    expect(&out, "{\"PrunedCount\":0,\"More\":false}");
+    EVENTS("PruneArchive", "{\"ArchiveName\":\"a\",\"EventPattern\":\"{\\\"detail\\\":{\\\"n\\\":[{"
+                           "\\\"numeric\\\":[\\\"<\\\",10]}]}}\"}");
+    expect(&out, "{\"PrunedCount\":10,\"More\":false}");
+    EVENTS("UpdateArchive", "{\"ArchiveName\":\"a\",\"RetentionDays\":1}");
+    EVENTS("PruneArchive", "{\"ArchiveName\":\"a\"}");
+    EVENTS("DescribeArchive", "{\"ArchiveName\":\"a\"}");
+    expect(&out, "\"EventCount\":0,");
+    tr_buf_done(&out);
+    embedded_close(&e);
+}
+
 /* InputPath and InputTransformer decide what the target is given. */
 static void inputs(void **state)
 {
@@ -192,6 +266,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replay_in_memory),
         cmocka_unit_test(replay_from_disk),
+        cmocka_unit_test(replays_from_outside),
+        cmocka_unit_test(rows),
         cmocka_unit_test(inputs),
         cmocka_unit_test(buses_and_tables),
     };
