@@ -3,6 +3,7 @@
 
 /* A command is declared here and listed below, a line each, in the order in which the help shows them. */
 extern const tr_cli_command tr_cli_archive;
+extern const tr_cli_command tr_cli_dev;
 extern const tr_cli_command tr_cli_dlq;
 extern const tr_cli_command tr_cli_events_command;
 extern const tr_cli_command tr_cli_leases;
@@ -17,6 +18,7 @@ extern const tr_cli_command tr_cli_tail;
 // clang-format off
 const tr_cli_command *const tr_cli_commands[] = {
     &tr_cli_serve,
+    &tr_cli_dev,
     &tr_cli_tail,
     &tr_cli_replicate,
     &tr_cli_on,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
+#include "cli/project/server.h"
 
 #include <tailrace/engine.h>
 
@@ -199,17 +200,26 @@ static void print_line(void *ctx, const char *function, tr_view line)
     (void)fprintf(stderr, "%s: %.*s\n", function, TR_FMT(line));
 }
 
+/* What the flags leave open, tailrace.yaml may say. */
+static int take_project(settings *s, tr_project **ret_project, tr_error *err)
+{
+    static tr_project_server room;
+    int e = tr_project_find(ret_project, err);
+    if (e || !*ret_project)
+        return e;
+    if (!s->memory && !s->server.data_dir && (*ret_project)->data)
+        s->server.data_dir = tr_project_beside(*ret_project, (*ret_project)->data);
+    return tr_project_serve(*ret_project, &room, &s->server, err);
+}
+
 static int check(const tr_cli *cli, settings *s)
 {
     if (cli->argc)
         return tr_cli_usage(cli, "serve takes no arguments, but '%s' was given", cli->argv[0]);
     if (s->memory && s->server.data_dir)
         return tr_cli_usage(cli, "--data and --memory exclude each other");
-    if (!s->server.listen_count)
-        s->listen[s->server.listen_count++] = "127.0.0.1:8000";
     s->server.listen = s->listen;
     s->server.cors = s->cors;
-    s->server.socket = s->server.data_dir != NULL;
     s->server.logger = tr_cli_logger();
     s->server.on_function_log = print_line;
     return 0;
@@ -228,6 +238,7 @@ static int run(tr_cli *cli)
 {
     settings s = {0};
     tr_server *server;
+    tr_project *project = NULL;
     tr_error err;
     int option;
     while ((option = tr_cli_next(cli)) > 0) {
@@ -240,6 +251,13 @@ static int run(tr_cli *cli)
     int e = check(cli, &s);
     if (e)
         return e;
+    if (take_project(&s, &project, &err))
+        return tr_cli_fail(&err);
+    if (!s.server.listen_count) {
+        s.listen[s.server.listen_count++] = "127.0.0.1:8000";
+        s.server.listen = s.listen;
+    }
+    s.server.socket = s.server.data_dir != NULL;
     sigset_t signals;
     (void)sigemptyset(&signals);
     (void)sigaddset(&signals, SIGINT);
@@ -254,6 +272,7 @@ static int run(tr_cli *cli)
         tr_cli_message(TR_LOG_INFO, "listening on %s", tr_server_address(server, i));
     int code = wait_for_end(&signals);
     tr_server_free(server);
+    tr_project_free(project);
     return code;
 }
 

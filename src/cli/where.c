@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/where.h"
+#include "cli/project/server.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -38,6 +39,36 @@ bool tr_cli_where_take(tr_cli_where *where, int option, tr_cli *cli)
     default:
         return false;
     }
+}
+
+static bool in_environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value;
+}
+
+/* What neither flags nor the environment say, tailrace.yaml may. It is kept for the process' life. */
+static int fill(const tr_cli_where *where, tr_cli_where *ret, tr_error *err)
+{
+    static tr_project *project;
+    static bool looked;
+    *ret = *where;
+    int e = looked ? 0 : tr_project_find(&project, err);
+    if (e)
+        return e;
+    looked = true;
+    if (!project)
+        return 0;
+    if (!ret->endpoint && !ret->data && !in_environment("AWS_ENDPOINT_URL") &&
+        !in_environment("AWS_ENDPOINT_URL_DYNAMODB")) {
+        ret->endpoint = project->endpoint;
+        ret->data = project->data ? tr_project_beside(project, project->data) : NULL;
+    }
+    if (!ret->region && !in_environment("AWS_REGION") && !in_environment("AWS_DEFAULT_REGION"))
+        ret->region = project->region;
+    if (!ret->profile && !in_environment("AWS_PROFILE"))
+        ret->profile = project->profile;
+    return 0;
 }
 
 static int new_client(const tr_cli_where *where, const char *endpoint, tr_transport *transport,
@@ -105,14 +136,19 @@ static int open_data(const tr_cli_where *where, tr_cli_place *ret, tr_error *err
     return e;
 }
 
-int tr_cli_connect(const tr_cli_where *where, tr_cli_place *ret_place, tr_error *err)
+int tr_cli_connect(const tr_cli_where *given, tr_cli_place *ret_place, tr_error *err)
 {
+    tr_cli_where filled;
+    const tr_cli_where *where = &filled;
+    int e = fill(given, &filled, err);
+    if (e)
+        return e;
     if (where->data && where->endpoint)
         return tr_fail(err, TR_EINVAL, "give either --endpoint or --data, not both");
     if (where->data)
         return open_data(where, ret_place, err);
     tr_client *client;
-    int e = new_client(where, where->endpoint, NULL, &client, err);
+    e = new_client(where, where->endpoint, NULL, &client, err);
     if (!e)
         *ret_place = (tr_cli_place){.client = client};
     else if (!where->endpoint && err && (e == TR_EAUTH || e == TR_EINVAL)) {
@@ -126,9 +162,14 @@ int tr_cli_connect(const tr_cli_where *where, tr_cli_place *ret_place, tr_error 
     return e;
 }
 
-int tr_cli_another_client(const tr_cli_where *where, const tr_cli_place *place, tr_client **ret_client,
+int tr_cli_another_client(const tr_cli_where *given, const tr_cli_place *place, tr_client **ret_client,
                           tr_error *err)
 {
+    tr_cli_where filled;
+    const tr_cli_where *where = &filled;
+    int e = fill(given, &filled, err);
+    if (e)
+        return e;
     if (place->server)
         return local_client(where, place->server, ret_client, err);
     if (where->data)
