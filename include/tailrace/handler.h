@@ -99,6 +99,9 @@ int tr_handler_invoke(tr_handler *handler, tr_view event, tr_handler_fn *fn, voi
  * err has the error's type and message, and ret_response gets the trace.
  */
 int tr_handler_invoke_wait(tr_handler *handler, tr_view event, tr_buf *ret_response, tr_error *err);
+/** Fails all events with TR_ECANCELED, those that wait too, and kills what runs them. The handler can be used
+ * on. */
+void tr_handler_cancel(tr_handler *handler);
 /** Ends the processes, so that the next event meets fresh ones (the code has changed). Events under way are
  * finished first, as far as they end within 2 s. */
 void tr_handler_restart(tr_handler *handler);

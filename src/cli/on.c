@@ -20,13 +20,21 @@ enum {
     OPT_FILTER,
     OPT_ON_FAILURE,
     OPT_ONCE,
-    OPT_STATE
+    OPT_STATE,
+    OPT_TUMBLING,
+    OPT_CONCURRENCY
 };
+
+#define CONCURRENCY 4 /* batches at a time: as many as a new stream has shards */
 
 static const tr_cli_option on_options[] = {
     TR_CLI_CODE_OPTIONS,
     {"batch-size", OPT_BATCH, "N", "records of a batch, 1 to 10,000 (100)"},
     {"batch-window", OPT_WINDOW, "DURATION", "how long a batch may wait to fill, up to 300s (0s)"},
+    {"tumbling-window", OPT_TUMBLING, "DURATION",
+     "aggregate in windows of whole seconds, up to 15m, with state\nbetween invocations"},
+    {"concurrency", OPT_CONCURRENCY, "N",
+     "batches that the handler has at the same time, 1 to 1000\n(4 per parallelism; --exec: 1)"},
     {"parallelism", OPT_PARALLELISM, "N",
      "batches of a shard at a time, 1 to 10; an item's order is kept (1)"},
     {"from", OPT_FROM, "WHERE",
@@ -74,12 +82,18 @@ static int take_option(const tr_cli *cli, int option, on *o)
         e = tr_cli_number(cli, "parallelism", 1, TR_MAPPING_PARALLELISM_MAX, &number);
         o->options.parallelism = (unsigned)number;
         return e;
+    case OPT_TUMBLING:
+        return tr_cli_duration(cli, "tumbling-window", &o->options.tumbling_ms);
+    case OPT_CONCURRENCY:
+        e = tr_cli_number(cli, "concurrency", 1, TR_HANDLER_CONCURRENCY_MAX, &number);
+        o->code.options.concurrency = (unsigned)number;
+        return e;
     case OPT_FROM:
         o->from = cli->value;
         return 0;
     case OPT_RETRIES:
         o->options.limit_retries = true;
-        return tr_cli_number(cli, "retries", 0, 10000, &o->options.retries);
+        return tr_cli_number(cli, "retries", 0, TR_MAPPING_RETRIES_MAX, &o->options.retries);
     case OPT_AGE:
         return tr_cli_duration(cli, "record-age", &o->options.record_age_ms);
     case OPT_BISECT:
@@ -123,6 +137,10 @@ static int parse(tr_cli *cli, on *o)
     if (o->fleet.lease_table && (o->once || o->state))
         return tr_cli_usage(cli, "--name keeps the position in the lease table and goes on for ever: neither "
                                  "--state nor --once fits");
+    if (o->fleet.lease_table && o->options.tumbling_ms)
+        return tr_cli_usage(cli, "the state of tumbling windows is kept in a file: --name does not fit");
+    if (!o->code.options.concurrency && o->code.options.kind != TR_HANDLER_EXEC)
+        o->code.options.concurrency = CONCURRENCY * (o->options.parallelism ? o->options.parallelism : 1);
     o->table = cli->argv[0];
     return tr_cli_table_name(cli, o->table);
 }
@@ -138,9 +156,31 @@ static int open_destination(on *o, tr_error *err)
     return tr_failure_sink_open(&options, &o->options.on_failure, err);
 }
 
+/* Where the position is, and the state of windows beside it. On failure what was opened is in *stream. */
+static int open_stores(on *o, tr_stream_options *stream, tr_error *err)
+{
+    char arn[TR_STREAM_ARN_MAX + 1], path[4096], beside[4096];
+    if (o->fleet.lease_table) {
+        stream->fleet = &o->fleet;
+        return 0;
+    }
+    int e = tr_cli_state_store(o->place.client, o->state, "on", o->table, o->from != NULL, o->once, arn,
+                               &stream->store, err);
+    if (e || !o->options.tumbling_ms)
+        return e;
+    if (o->state)
+        (void)snprintf(beside, sizeof beside, "%s.windows", o->state);
+    e = tr_cli_state_path(o->state ? beside : NULL, "on", o->table,
+                          tr_client_endpoint(o->place.client, TR_STREAMS), arn, "windows.json", path,
+                          sizeof path, err);
+    if (!e && o->from && unlink(path) && access(path, F_OK) == 0)
+        e = tr_fail(err, TR_EIO, "cannot remove the earlier windows, %s", path);
+    return e ? e : tr_stream_store_file(path, &o->options.window_store, err);
+}
+
 static int open_mapping(on *o, tr_error *err)
 {
-    char name[300], arn[TR_STREAM_ARN_MAX + 1];
+    char name[300];
     tr_stream_options stream = {.table = o->table};
     (void)snprintf(name, sizeof name, "on-%.255s", o->table);
     o->options.name = name;
@@ -150,14 +190,17 @@ static int open_mapping(on *o, tr_error *err)
     int e = o->from ? tr_cli_parse_from(o->from, &stream.start, err) : 0;
     if (!e && o->on_failure)
         e = open_destination(o, err);
-    if (!e && (e = tr_mapping_new(&o->options, &stream, &o->mapping, err)))
+    if (!e)
+        e = open_stores(o, &stream, err);
+    if (!e)
+        e = tr_mapping_new(&o->options, &stream, &o->mapping, err);
+    if (!o->mapping) {
         tr_failure_sink_free(o->options.on_failure);
-    if (o->fleet.lease_table)
-        stream.fleet = &o->fleet;
-    else if (!e)
-        e = tr_cli_state_store(o->place.client, o->state, "on", o->table, o->from != NULL, o->once, arn,
-                               &stream.store, err);
-    if (!e && (e = tr_stream_new(o->place.client, &stream, &o->stream, err)))
+        tr_stream_store_free(o->options.window_store);
+    }
+    if (!e)
+        e = tr_stream_new(o->place.client, &stream, &o->stream, err);
+    if (e)
         tr_stream_store_free(stream.store);
     return e;
 }

@@ -397,6 +397,29 @@ int tr_handler_invoke_wait(tr_handler *h, tr_view event, tr_buf *ret_response, t
     return e ? e : w.code;
 }
 
+/* Those that are there now; callbacks may bring new ones. */
+static void cancel(void *ctx)
+{
+    tr_handler *h = ctx;
+    uint64_t last = h->last_id;
+    tr_handler_result canceled = {.code = TR_ECANCELED, .error_message = TR_VIEW("canceled")};
+    while (h->waiting.first && h->waiting.first->id <= last) {
+        tr__event *e = h->waiting.first;
+        list_remove(&h->waiting, e);
+        e->fn(e->ctx, &canceled);
+        free_event(e);
+    }
+    for (tr__event *e = h->running.first; e && e->id <= last; e = h->running.first) {
+        h->kind->expire(h, e);
+        tr__event_finish(e, &canceled);
+    }
+}
+
+void tr_handler_cancel(tr_handler *h)
+{
+    tr__loop_call(h->loop, cancel, h);
+}
+
 static void restart(void *ctx)
 {
     tr_handler *h = ctx;

@@ -10,232 +10,31 @@
  *                              |------ attempts and age left: pause, again
  *                              '------ none left: failure record to its destination (until that succeeds)
  */
-#include "handler/failure.h"
+#include "handler/mapping_private.h"
 
-#include <tailrace/mapping.h>
-
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <uv.h>
 
 #define BATCH_SIZE       100
 #define RETRY_MIN_MS     200
 #define RETRY_MAX_MS     60000
 #define WAIT_MS          200
+#define CHECK_MS         250 /* longer than the pause between two looks at windows */
 #define THREADS_MIN      4
-#define THREADS_MAX      64
+#define THREADS_MAX      256
 #define STOP_STEP_MS     20
+#define STOP_PATIENCE_MS 5000
 #define ONCE_PATIENCE_MS 60000
-
-struct tr_mapping {
-    tr_mapping_options options;
-    char *name;
-    tr_stream *stream;
-    tr_handler *handler;
-    atomic_bool stop, caught_up;
-    _Atomic(int) code;
-    atomic_llong progressed_ms;
-    pthread_mutex_t failing; /* the failure destination takes one at a time */
-    _Atomic(uint64_t) batches, records, failures, retries, bisections, given_up;
-};
-
-/* One thread's batch and its memory. */
-typedef struct work {
-    tr_mapping *m;
-    tr_stream_event **events;
-    size_t count;
-    tr_buf event, response, record;
-    tr_arena arena;
-    tr_error err; /* of the last attempt */
-    uint64_t attempts;
-    tr_rng rng;
-    bool gave_up; /* a stop was asked for: nothing more is done */
-} work;
-
-/* -------------------------------------------------------------------------------------------- events */
-
-/* {"Records":[{…,"eventSourceARN":"…"},…]} */
-static int write_event(work *w, size_t from, size_t to)
-{
-    tr_stream_stats stats;
-    tr_stream_get_stats(w->m->stream, &stats);
-    tr_buf_reset(&w->event);
-    tr_buf_put_str(&w->event, "{\"Records\":[");
-    for (size_t i = from; i < to; i++) {
-        tr_view raw = w->events[i]->record->raw;
-        if (i > from)
-            tr_buf_putc(&w->event, ',');
-        tr_buf_put(&w->event, raw.ptr, raw.len - 1);
-        tr_buf_printf(&w->event, ",\"eventSourceARN\":\"%s\"}", stats.stream_arn);
-    }
-    tr_buf_put_str(&w->event, "]}");
-    return tr_buf_status(&w->event);
-}
-
-static size_t index_of(const work *w, size_t from, size_t to, tr_view sequence_number)
-{
-    for (size_t i = from; i < to; i++)
-        if (tr_view_eq(w->events[i]->record->sequence_number, sequence_number))
-            return i;
-    return SIZE_MAX;
-}
-
-/*
- * The first record of the answer's batchItemFailures, `to` if there is none; `from` (all of it failed) if the
- * list is not as it should be or names a record that is not in the batch.
- */
-static size_t first_failure(work *w, size_t from, size_t to)
-{
-    tr_view list, response = tr_buf_view(&w->response);
-    tr_json_reader r;
-    size_t first = to;
-    tr_arena_reset(&w->arena);
-    if (response.len == 0 || response.ptr[0] != '{' ||
-        tr_json_member(response, "batchItemFailures", &w->arena, &list) || list.ptr[0] == 'n')
-        return to;
-    tr_json_init(&r, list, &w->arena);
-    bool valid = tr_json_next(&r) == TR_JSON_ARRAY;
-    while (valid && tr_json_next(&r) == TR_JSON_OBJECT) {
-        size_t i = SIZE_MAX;
-        while (tr_json_next_key(&r)) {
-            bool named = tr_view_is(r.text, "itemIdentifier");
-            if (tr_json_next(&r) == TR_JSON_STRING && named)
-                i = index_of(w, from, to, r.text);
-            else if (tr_json_skip(&r))
-                break;
-        }
-        valid = i != SIZE_MAX;
-        if (valid && i < first)
-            first = i;
-    }
-    return valid && r.token == TR_JSON_ARRAY_END ? first : from;
-}
-
-/* --------------------------------------------------------------------------------------- giving up */
-
-/* Region and account are the stream's: arn:aws:dynamodb:REGION:ACCOUNT:table/… */
-static void put_function_arn(const tr_mapping *m, const char *stream_arn, tr_buf *out)
-{
-    tr_view arn = tr_view_str(stream_arn), region = tr__arn_part(arn, 3), account = tr__arn_part(arn, 4);
-    tr_buf_printf(out, "arn:aws:lambda:%.*s:%.*s:function:%s", TR_FMT(region), TR_FMT(account), m->name);
-}
-
-static int write_failure(work *w, size_t from, size_t to, const char *condition)
-{
-    tr_stream_stats stats;
-    tr_buf arn;
-    tr_stream_get_stats(w->m->stream, &stats);
-    tr_buf_init(&arn, 65536);
-    put_function_arn(w->m, stats.stream_arn, &arn);
-    const tr__stream_failure failure = {.function_arn = tr_buf_view(&arn),
-                                        .stream_arn = stats.stream_arn,
-                                        .condition = condition,
-                                        .attempts = w->attempts,
-                                        .first = w->events[from]->record,
-                                        .last = w->events[to - 1]->record,
-                                        .count = to - from};
-    tr_buf_reset(&w->record);
-    tr__failure_of_stream(&failure, &w->record);
-    tr_buf_done(&arn);
-    return tr_buf_status(&w->record);
-}
-
-/* False once a stop was asked for. */
-static bool sleep_ms(tr_mapping *m, int64_t ms)
-{
-    for (int64_t until = tr_clock_mono_ms() + ms; tr_clock_mono_ms() < until && !atomic_load(&m->stop);)
-        uv_sleep(ms < STOP_STEP_MS ? (unsigned)ms : STOP_STEP_MS);
-    return !atomic_load(&m->stop);
-}
-
-static int64_t pause_ms(work *w, unsigned attempt)
-{
-    const tr_mapping_options *o = &w->m->options;
-    return 1 + tr_backoff_ms(&w->rng, attempt, o->retry_min_ms, o->retry_max_ms);
-}
-
-static int put_failure(work *w, size_t from, size_t to, const char *condition, tr_error *err)
-{
-    tr_mapping *m = w->m;
-    int e = write_event(w, from, to);
-    if (!e)
-        e = write_failure(w, from, to, condition);
-    if (e)
-        return tr_fail(err, e, "the failure record cannot be written: %s", tr_strerror(e));
-    const tr_failure f = {.source = tr_view_str(m->name),
-                          .record = tr_buf_view(&w->record),
-                          .event = tr_buf_view(&w->event),
-                          .error_type = tr_view_str(w->err.type),
-                          .error_message = tr_view_str(w->err.message),
-                          .attempts = w->attempts};
-    pthread_mutex_lock(&m->failing);
-    e = tr_failure_put(m->options.on_failure, &f, err);
-    pthread_mutex_unlock(&m->failing);
-    return e;
-}
-
-/* To the destination, however long that takes. */
-static void give_up(work *w, size_t from, size_t to, const char *condition)
-{
-    tr_mapping *m = w->m;
-    tr_error err = {0};
-    tr_log(&m->options.logger, TR_LOG_ERROR,
-           "%zu record(s) from %.*s are given up after %llu attempt(s): %s %s", to - from,
-           TR_FMT(w->events[from]->record->sequence_number), (unsigned long long)w->attempts, w->err.type,
-           w->err.message);
-    for (unsigned attempt = 0; m->options.on_failure && put_failure(w, from, to, condition, &err);
-         attempt++) {
-        tr_log(&m->options.logger, TR_LOG_ERROR, "the failure destination: %s%s%s; trying again", err.type,
-               err.type[0] ? ": " : "", err.message);
-        atomic_store(&m->progressed_ms, tr_clock_mono_ms());
-        if (!sleep_ms(m, pause_ms(w, attempt))) {
-            w->gave_up = true;
-            return;
-        }
-    }
-    atomic_fetch_add(&m->given_up, to - from);
-}
 
 /* -------------------------------------------------------------------------------------------- a batch */
 
 /* How many of the leading records are past their age. */
-static size_t too_old(const work *w, size_t from, size_t to)
+static size_t too_old(const tr__work *w, size_t from, size_t to)
 {
     int64_t age = w->m->options.record_age_ms, now = tr_clock_wall_ms();
     size_t i = from;
     while (age && i < to && now - w->events[i]->record->time_ms > age)
         i++;
     return i;
-}
-
-/* One attempt. Returns where the first failed record is, `to` if all is well. */
-static size_t attempt(work *w, size_t from, size_t to)
-{
-    tr_mapping *m = w->m;
-    int e = write_event(w, from, to);
-    tr_buf_reset(&w->response);
-    w->err = (tr_error){0};
-    if (e)
-        (void)tr_fail(&w->err, e, "the batch is too large");
-    else
-        e = tr_handler_invoke_wait(m->handler, tr_buf_view(&w->event), &w->response, &w->err);
-    w->attempts++;
-    atomic_fetch_add(&m->batches, 1);
-    if (e == TR_ECANCELED) {
-        w->gave_up = true;
-        return from;
-    }
-    size_t failed = e ? from : first_failure(w, from, to);
-    if (!e && failed < to)
-        (void)tr_fail_service(&w->err, TR_ESERVICE, 0, "batchItemFailures", "%zu of %zu records failed",
-                              to - failed, to - from);
-    if (failed < to) {
-        atomic_fetch_add(&m->failures, 1);
-        tr_log(&m->options.logger, TR_LOG_WARN, "%s: %s: %s", m->name, w->err.type, w->err.message);
-    }
-    atomic_store(&m->progressed_ms, tr_clock_mono_ms());
-    return failed;
 }
 
 /* A range of the batch that is still to be done; halves of halves are few: a batch has at most 10,000
@@ -245,7 +44,7 @@ typedef struct range {
     uint64_t retries, attempts; /* attempts: that its records were part of */
 } range;
 
-static void work_batch(work *w)
+static void work_batch(tr__work *w)
 {
     range todo[64];
     size_t depth = 0;
@@ -257,12 +56,12 @@ static void work_batch(work *w)
         w->attempts = r.attempts;
         size_t old = too_old(w, r.from, r.to);
         if (old > r.from) {
-            give_up(w, r.from, old, "RecordAgeExceeded");
+            tr__work_give_up(w, r.from, old, "RecordAgeExceeded");
             r.from = old;
         }
         if (r.from == r.to || w->gave_up)
             continue;
-        size_t failed = attempt(w, r.from, r.to);
+        size_t failed = tr__work_attempt(w, r.from, r.to);
         if (failed == r.to || w->gave_up)
             continue;
         bool partial = failed > r.from;
@@ -276,12 +75,12 @@ static void work_batch(work *w)
             continue;
         }
         if (o->limit_retries && r.retries >= o->retries) {
-            give_up(w, r.from, r.to, "RetryAttemptsExhausted");
+            tr__work_give_up(w, r.from, r.to, "RetryAttemptsExhausted");
             continue;
         }
         r.retries++;
         atomic_fetch_add(&m->retries, 1);
-        if (sleep_ms(m, pause_ms(w, (unsigned)(r.retries > 20 ? 20 : r.retries - 1))))
+        if (tr__work_pause(w, r.retries - 1))
             todo[depth++] = r;
         else
             w->gave_up = true;
@@ -314,7 +113,7 @@ static size_t within_bytes(const tr_stream_batch *batch)
     return i;
 }
 
-static void handle_batch(work *w, tr_stream_batch *batch)
+static void handle_batch(tr__work *w, tr_stream_batch *batch)
 {
     tr_mapping *m = w->m;
     if (batch->events[0]->kind != TR_STREAM_RECORD) {
@@ -326,9 +125,17 @@ static void handle_batch(work *w, tr_stream_batch *batch)
     size_t done = 0;
     while (done < batch->count && !w->gave_up) {
         tr_stream_batch rest = {.events = batch->events + done, .count = batch->count - done};
+        bool skip = false;
         w->events = rest.events;
         w->count = within_bytes(&rest);
-        work_batch(w);
+        if (m->options.tumbling_ms) {
+            rest.count = w->count;
+            w->count = tr__window_enter(w, &rest, &skip);
+        }
+        if (!skip && !w->gave_up)
+            work_batch(w);
+        if (m->options.tumbling_ms)
+            tr__window_leave(w, !skip);
         if (!w->gave_up)
             done += w->count;
     }
@@ -342,15 +149,9 @@ static void handle_batch(work *w, tr_stream_batch *batch)
 static void *run_thread(void *ctx)
 {
     tr_mapping *m = ctx;
-    work w = {.m = m};
+    tr__work w;
     tr_stream_batch batch = {0};
-    uint64_t seed;
-    tr_random_bytes(&seed, sizeof seed);
-    tr_rng_seed(&w.rng, seed);
-    tr_buf_init(&w.event, (size_t)64 << 20);
-    tr_buf_init(&w.response, TR_HANDLER_OUTPUT_MAX + 65536);
-    tr_buf_init(&w.record, 1 << 20);
-    tr_arena_init(&w.arena, TR_HANDLER_OUTPUT_MAX + 65536);
+    tr__work_init(&w, m);
     while (!atomic_load(&m->stop)) {
         int got =
             tr_stream_next_batch(m->stream, m->options.batch_size, WAIT_MS, m->options.window_ms, &batch);
@@ -361,39 +162,110 @@ static void *run_thread(void *ctx)
             atomic_store(&m->stop, true);
             break;
         }
-        if (batch.count)
+        if (batch.count) {
+            atomic_fetch_add(&m->busy, 1);
             handle_batch(&w, &batch);
+            atomic_fetch_sub(&m->busy, 1);
+        }
+        if (m->options.tumbling_ms)
+            tr__windows_close_due(&w);
     }
     tr_stream_nack_batch(m->stream, &batch, 0, 0);
     tr_stream_batch_done(&batch);
-    tr_buf_done(&w.event);
-    tr_buf_done(&w.response);
-    tr_buf_done(&w.record);
-    tr_arena_done(&w.arena);
+    tr__work_done(&w);
+    atomic_fetch_sub(&m->running, 1);
     return NULL;
+}
+
+/* What is under way may end by itself for a while; then it is canceled, and comes again another time. */
+static void end_handler(tr_mapping *m)
+{
+    int64_t until = tr_clock_mono_ms() + STOP_PATIENCE_MS;
+    while (atomic_load(&m->running) && tr_clock_mono_ms() < until)
+        uv_sleep(STOP_STEP_MS);
+    if (atomic_load(&m->running))
+        tr_handler_cancel(m->handler);
+}
+
+/* Those that are over by now, before a run with `once` ends. */
+static void close_windows(tr_mapping *m)
+{
+    tr__work w;
+    if (!m->options.tumbling_ms)
+        return;
+    uv_sleep(CHECK_MS); /* so that it is looked again */
+    tr__work_init(&w, m);
+    tr__windows_close_due(&w);
+    tr__work_done(&w);
+}
+
+/* The threads of a run. There are as many as have a batch at hand, and some: one that waits between retries
+ * must not keep other shards waiting. */
+typedef struct crew {
+    pthread_t threads[THREADS_MAX];
+    int count;
+} crew;
+
+static bool add_thread(tr_mapping *m, crew *c)
+{
+    atomic_fetch_add(&m->running, 1);
+    if (pthread_create(&c->threads[c->count], NULL, run_thread, m)) {
+        atomic_fetch_sub(&m->running, 1);
+        return false;
+    }
+    c->count++;
+    return true;
+}
+
+/* With `once`: time in which nothing has gone on; that of the handler does not count, which has a limit of
+ * its own. */
+typedef struct patience {
+    int64_t idle_ms, looked_ms;
+} patience;
+
+static bool is_lost(patience *p, tr_mapping *m)
+{
+    int64_t now = tr_clock_mono_ms();
+    if (atomic_exchange(&m->progressed, false))
+        p->idle_ms = 0;
+    else if (!atomic_load(&m->invoking))
+        p->idle_ms += now - p->looked_ms;
+    p->looked_ms = now;
+    return p->idle_ms > ONCE_PATIENCE_MS;
+}
+
+static int supervise(tr_mapping *m, crew *c, bool once, tr_error *err)
+{
+    patience p = {.looked_ms = tr_clock_mono_ms()};
+    while (!atomic_load(&m->stop)) {
+        uv_sleep(STOP_STEP_MS);
+        if (atomic_load(&m->busy) == c->count && c->count < THREADS_MAX)
+            (void)add_thread(m, c);
+        if (once && atomic_load(&m->caught_up)) {
+            close_windows(m);
+            break;
+        }
+        if (once && is_lost(&p, m))
+            return tr_fail(err, TR_ETIMEOUT, "no progress for %d s", ONCE_PATIENCE_MS / 1000);
+    }
+    return 0;
 }
 
 int tr_mapping_run(tr_mapping *m, tr_stream *stream, tr_handler *handler, bool once, tr_error *err)
 {
-    pthread_t threads[THREADS_MAX];
-    size_t count = (size_t)THREADS_MIN * m->options.parallelism, started = 0;
+    crew c = {.count = 0};
+    int wanted = (int)(THREADS_MIN * m->options.parallelism);
     m->stream = stream;
     m->handler = handler;
-    atomic_store(&m->progressed_ms, tr_clock_mono_ms());
-    for (; started < count && started < THREADS_MAX; started++)
-        if (pthread_create(&threads[started], NULL, run_thread, m))
-            break;
-    int e = started ? 0 : tr_fail(err, TR_ENOMEM, "cannot start a thread");
-    while (!e && !atomic_load(&m->stop)) {
-        uv_sleep(STOP_STEP_MS);
-        if (once && atomic_load(&m->caught_up))
-            break;
-        if (once && tr_clock_mono_ms() - atomic_load(&m->progressed_ms) > ONCE_PATIENCE_MS)
-            e = tr_fail(err, TR_ETIMEOUT, "no progress for %d s", ONCE_PATIENCE_MS / 1000);
-    }
+    int e = m->options.tumbling_ms ? tr__windows_open(m, err) : 0;
+    while (!e && c.count < wanted && add_thread(m, &c))
+        ;
+    if (!e)
+        e = c.count ? supervise(m, &c, once, err) : tr_fail(err, TR_ENOMEM, "cannot start a thread");
     atomic_store(&m->stop, true);
-    for (size_t i = 0; i < started; i++)
-        (void)pthread_join(threads[i], NULL);
+    end_handler(m);
+    for (int i = 0; i < c.count; i++)
+        (void)pthread_join(c.threads[i], NULL);
     int code = atomic_load(&m->code);
     if (!e && code)
         e = tr_fail(err, code, "reading the stream: %s", tr_strerror(code));
@@ -411,6 +283,16 @@ static int check(const tr_mapping_options *o, tr_error *err)
     if (o->parallelism > TR_MAPPING_PARALLELISM_MAX)
         return tr_fail(err, TR_EINVAL, "parallelism %u: at most %d", o->parallelism,
                        TR_MAPPING_PARALLELISM_MAX);
+    if (o->retries > TR_MAPPING_RETRIES_MAX)
+        return tr_fail(err, TR_EINVAL, "%llu retries: at most %d", (unsigned long long)o->retries,
+                       TR_MAPPING_RETRIES_MAX);
+    if (o->record_age_ms < 0 || o->record_age_ms > TR_MAPPING_AGE_MAX_MS)
+        return tr_fail(err, TR_EINVAL, "a record's age is limited to at most 7 days");
+    if (o->tumbling_ms < 0 || o->tumbling_ms > TR_MAPPING_TUMBLING_MAX_MS || o->tumbling_ms % 1000)
+        return tr_fail(err, TR_EINVAL, "a tumbling window has 1 to %d whole seconds",
+                       TR_MAPPING_TUMBLING_MAX_MS / 1000);
+    if (o->tumbling_ms && o->parallelism > 1)
+        return tr_fail(err, TR_EINVAL, "a tumbling window has one state per shard: parallelism must be 1");
     if (o->filter_count > TR_MAPPING_FILTERS_MAX)
         return tr_fail(err, TR_EINVAL, "%zu filters: at most %d", o->filter_count, TR_MAPPING_FILTERS_MAX);
     return 0;
@@ -431,6 +313,9 @@ int tr_mapping_new(const tr_mapping_options *options, tr_stream_options *stream_
         return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
     }
     m->options = *options;
+    (void)pthread_mutex_init(&m->tumbling.lock, NULL);
+    (void)pthread_cond_init(&m->tumbling.idle, NULL);
+    tr_buf_init(&m->tumbling.saved, TR_MAPPING_WINDOWS_MAX);
     if (!m->options.batch_size)
         m->options.batch_size = BATCH_SIZE;
     if (!m->options.parallelism)
@@ -452,6 +337,7 @@ void tr_mapping_free(tr_mapping *m)
     if (!m)
         return;
     tr_failure_sink_free(m->options.on_failure);
+    tr__windows_done(m);
     (void)pthread_mutex_destroy(&m->failing);
     tr_free(m->name);
     tr_free(m);
@@ -469,5 +355,6 @@ void tr_mapping_get_stats(tr_mapping *m, tr_mapping_stats *ret)
                               .failures = atomic_load(&m->failures),
                               .retries = atomic_load(&m->retries),
                               .bisections = atomic_load(&m->bisections),
-                              .given_up = atomic_load(&m->given_up)};
+                              .given_up = atomic_load(&m->given_up),
+                              .windows = atomic_load(&m->windows)};
 }
