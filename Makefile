@@ -14,11 +14,12 @@ FUZZ_SECONDS  ?= 60
 FUZZ_TARGETS  ?=
 SIM_SEEDS     ?= 10000
 SOAK_MINUTES  ?= 60
+WRITERS_SECONDS ?= 60
 FLEET_MINUTES ?= 5
 FLEET_SERVER  ?= tailrace
 BENCH_FLAGS   ?=
 
-.PHONY: all help run test bench install format lint fuzz sim soak fleet clean deps deps-test
+.PHONY: all help run test bench install format lint fuzz sim writers soak fleet clean deps deps-test
 .NOTPARALLEL:
 
 all: deps $(BUILD)/build.ninja
@@ -60,6 +61,9 @@ fuzz: deps-test ## libFuzzer targets of tests/fuzz, FUZZ_SECONDS=60 each, FUZZ_T
 
 sim: all ## the simulator of streams, workers and faults, SIM_SEEDS=10000
 	@tests/run --build $(BUILD) --sim-seeds $(SIM_SEEDS) sim
+
+writers: deps-test all ## 32 writers of events for WRITERS_SECONDS=60: lost answers, throttling, kill -9
+	@tests/crash/events --build $(BUILD) --seconds $(WRITERS_SECONDS)
 
 soak: deps-test all ## everything under load with kills, SOAK_MINUTES=60
 	@tests/crash/run --build $(BUILD) --minutes $(SOAK_MINUTES)

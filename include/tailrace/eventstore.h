@@ -94,8 +94,8 @@ typedef struct tr_eventstore_options {
                                            returns is copied at once. */
     void *table_ctx;
     tr_event_layout layout;
-    int64_t patience_ms; /**< how long a push goes on when the service is throttling or cannot be reached,
-                            beyond the client's own attempts; 0: 2,000 */
+    int64_t patience_ms; /**< how long a push, or a command, goes on when the service is throttling or cannot
+                            be reached, beyond the client's own attempts; 0: 2,000 */
 } tr_eventstore_options;
 
 /** TR_EINVAL, TR_ENOMEM. */

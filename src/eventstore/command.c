@@ -12,7 +12,10 @@
 #define TARGETS_MAX  (TR_EVENT_GROUP_MAX / 2)
 #define WAIT_BASE_MS 5
 #define WAIT_CAP_MS  1000
-#define DECISION_MAX ((size_t)64 << 20) /* bytes of one decision's events */
+/* between attempts to load from a service that is throttling or cannot be reached */
+#define TROUBLE_BASE_MS 25
+#define TROUBLE_CAP_MS  2000
+#define DECISION_MAX    ((size_t)64 << 20) /* bytes of one decision's events */
 
 typedef struct decided {
     size_t target;
@@ -40,6 +43,8 @@ typedef struct running {
     void *ctx;
     tr_rng rng;
     unsigned attempt, loading;
+    unsigned troubles;  /* loads in a row that failed */
+    int64_t give_up_ms; /* when to stop loading again, on the monotonic clock */
     int load_code;
     tr_error *load_error;
     size_t event_count; /* of the members pushed; checks follow */
@@ -238,9 +243,31 @@ static void decide(running *r)
 /* ------------------------------------------------------------------------------------------------- loading
  */
 
+/* A store's patience, counted from the first failure. */
+static bool patient(running *r)
+{
+    if (r->load_code == TR_ECANCELED || !tr_retryable(r->load_code))
+        return false;
+    int64_t now = tr_clock_mono_ms();
+    if (!r->troubles++)
+        r->give_up_ms = now + r->targets[0].store->patience_ms;
+    return now < r->give_up_ms;
+}
+
+static void load_again(running *r)
+{
+    int64_t wait = tr_backoff_ms(&r->rng, r->troubles - 1, TROUBLE_BASE_MS, TROUBLE_CAP_MS);
+    r->load_code = 0;
+    int e = tr_client_schedule(r->client, wait, load_all, r);
+    if (e)
+        fail(r, e);
+}
+
 static void all_loaded(running *r)
 {
-    if (r->load_code) {
+    if (r->load_code && patient(r)) {
+        load_again(r);
+    } else if (r->load_code) {
         tr_error err;
         if (r->load_error)
             err = *r->load_error;
@@ -248,6 +275,7 @@ static void all_loaded(running *r)
             (void)tr_fail(&err, r->load_code, "%s", tr_strerror(r->load_code));
         end(r, r->load_code, NULL, &err);
     } else {
+        r->troubles = 0;
         decide(r);
     }
 }
@@ -256,7 +284,8 @@ static void one_loaded(running *r, int code, const tr_error *err)
 {
     if (code && !r->load_code) {
         r->load_code = code;
-        r->load_error = tr_malloc(sizeof *r->load_error);
+        if (!r->load_error)
+            r->load_error = tr_malloc(sizeof *r->load_error);
         if (r->load_error && err)
             *r->load_error = *err;
         else if (r->load_error)

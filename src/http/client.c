@@ -13,8 +13,9 @@
 #define KEEP_PAGE     ((size_t)2 << 20) /* a page of items or records, 1 MB, as JSON */
 #define KEEP_PAGES    4                 /* so many transfers that wait for use keep a buffer of that size */
 #define RESERVE_MAX   ((size_t)8 << 20) /* what an answer's announced length is believed up to */
-#define RECEIVE       ((size_t)64 << 10) /* bytes taken from a socket at a time; libcurl's 16 KiB are a call each \
-                                          */
+#define RECEIVE                                                                                              \
+    ((size_t)64 << 10) /* bytes taken from a socket at a time; libcurl's 16 KiB are a call each              \
+                        */
 
 /* ----------------------------------------------------------------------------------------------- transfers
  */
@@ -42,6 +43,16 @@ static size_t on_header(char *bytes, size_t one, size_t len, void *arg)
     }
     tr_buf_put(&transfer->head, bytes, len);
     return tr_buf_status(&transfer->head) ? 0 : len;
+}
+
+/* A connection that was used before may be closed by the server just as the next request arrives; libcurl
+ * would send that request again on a new one, silently. Whoever sent it must know that it may have arrived
+ * twice, or decide. */
+static int on_sending(void *arg, char *ip, char *local_ip, int port, int local_port)
+{
+    tr__transfer *transfer = arg;
+    (void)ip, (void)local_ip, (void)port, (void)local_port;
+    return transfer->sent++ ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 /* For all of the answer at once, where its length was told. */
@@ -90,6 +101,8 @@ static tr__transfer *new_transfer(tr_http_client *client)
     ok = ok && tr__curl.easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK;
     ok = ok && tr__curl.easy_setopt(easy, CURLOPT_WRITEDATA, transfer) == CURLE_OK;
     ok = ok && tr__curl.easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_error) == CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_sending) == CURLE_OK;
+    ok = ok && tr__curl.easy_setopt(easy, CURLOPT_PREREQDATA, transfer) == CURLE_OK;
     ok = ok && tr__curl.easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
     ok = ok && tr__curl.easy_setopt(easy, CURLOPT_NOPROGRESS, 1L) == CURLE_OK;
     ok = ok && tr__curl.easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L) == CURLE_OK;
@@ -125,6 +138,7 @@ static void recycle(tr_http_client *client, tr__transfer *transfer)
     keep_up_to(&transfer->head, KEEP_BODY);
     keep_up_to(&transfer->answer, client->pool_count < KEEP_PAGES ? KEEP_PAGE : KEEP_BODY);
     transfer->canceled = transfer->added = false;
+    transfer->sent = 0;
     transfer->next = client->pool;
     client->pool = transfer;
     client->pool_count++;
@@ -443,6 +457,7 @@ static void finish(tr__transfer *transfer, CURLcode result)
                    : tr_buf_status(&transfer->head)   ? tr_buf_status(&transfer->head)
                                                       : code_of(result);
         const char *text = code == TR_ELIMIT         ? "the answer is too large"
+                           : transfer->sent > 1      ? "the connection was closed before an answer came"
                            : code == TR_ECANCELED    ? "canceled"
                            : transfer->curl_error[0] ? transfer->curl_error
                                                      : tr__curl.easy_strerror(result);

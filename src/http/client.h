@@ -33,6 +33,7 @@ typedef struct tr__transfer {
     uint64_t id;
     int64_t deadline_ms; /* on the monotonic clock, 0: none */
     int end_code;        /* in `ended`: what to tell */
+    unsigned sent;       /* how often libcurl has begun to send it */
     bool added;          /* to the multi handle */
     bool canceled;
     char curl_error[CURL_ERROR_SIZE];

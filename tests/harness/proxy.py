@@ -3,7 +3,7 @@
 
 import json
 import threading
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -26,7 +26,8 @@ class Proxy:
         self.lock = threading.Lock()
         self.recorded = []
         self.lose = {}  # operation -> how many of the next answers are lost
-        self.spoil = None  # called with the operation: "lose", "throttle" or None
+        self.spoil = None  # called with the operation: "lose" (the answer), "drop" (the request), "throttle" or None
+        self.keep = True  # whether what passes is kept
 
     def __enter__(self):
         proxy = self
@@ -60,7 +61,8 @@ class Proxy:
         body = request.rfile.read(int(request.headers.get("content-length", 0)))
         operation = request.headers.get("x-amz-target", "").partition(".")[2]
         with self.lock:
-            self.recorded.append(Recorded(operation, body))
+            if self.keep:
+                self.recorded.append(Recorded(operation, body))
             lost = self.lose.get(operation, 0) > 0
             if lost:
                 self.lose[operation] -= 1
@@ -70,10 +72,10 @@ class Proxy:
                         b'{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"slow down"}')
             return
         try:
-            status, headers, reply = self.forward(request, body)
-        except OSError:
+            status, headers, reply = self.forward(request, body) if what != "drop" else (0, [], b"")
+        except (OSError, HTTPException):
             what = "lose"
-        if what == "lose":
+        if what in ("lose", "drop"):
             request.close_connection = True
             return
         self.answer(request, status, headers, reply)

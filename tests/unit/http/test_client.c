@@ -438,6 +438,59 @@ static void connections_closed_by_the_server_are_replaced(void **state)
     assert_int_equal(s.stats.connections_total, 4);
 }
 
+/* A server that answers the first request of each connection, reads the second and hangs up. */
+struct hanging_up {
+    pthread_t thread;
+    int fd;
+    atomic_uint requests;
+};
+
+static void *hang_up(void *arg)
+{
+    static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    struct hanging_up *h = arg;
+    for (int fd; (fd = accept(h->fd, NULL, NULL)) >= 0; close(fd)) {
+        for (int i = 0; i < 2; i++) {
+            tr_buf got = take_until(fd, "\r\n\r\n");
+            bool any = got.len > 0;
+            tr_buf_done(&got);
+            h->requests += any;
+            if (any && i == 0)
+                put(fd, answer, strlen(answer));
+        }
+    }
+    return NULL;
+}
+
+static void a_request_is_sent_once(void **state)
+{
+    (void)state;
+    struct hanging_up h = {.fd = socket(AF_INET, SOCK_STREAM, 0)};
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    socklen_t in_len = sizeof in;
+    struct asking a;
+    struct outcome o;
+    char url[200];
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(h.fd, (struct sockaddr *)&in, sizeof in), 0);
+    assert_int_equal(listen(h.fd, 10), 0);
+    assert_int_equal(getsockname(h.fd, (struct sockaddr *)&in, &in_len), 0);
+    assert_int_equal(pthread_create(&h.thread, NULL, hang_up, &h), 0);
+    asking_start(&a, (tr_http_client_options){0});
+    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/", ntohs(in.sin_port));
+    const tr_http_call call = {.method = "POST", .url = url, .timeout_ms = 5000};
+    for (unsigned i = 0; i < 4; i++) {
+        ask(&a, &o, &call);
+        assert_int_equal(o.code, i % 2 ? TR_EIO : 0);
+        assert_int_equal(h.requests, i + 1); /* libcurl would have sent the second one again */
+        outcome_done(&o);
+    }
+    tr__loop_free(a.loop);
+    (void)shutdown(h.fd, SHUT_RDWR);
+    assert_int_equal(pthread_join(h.thread, NULL), 0);
+    close(h.fd);
+}
+
 /* ---------------------------------------------------------------------------------------------------- SSE */
 
 static bool note_event(void *ctx, tr_view id, tr_view event, tr_view data)
@@ -496,6 +549,7 @@ int main(void)
         cmocka_unit_test(streams_come_piece_by_piece),
         cmocka_unit_test(requests_can_be_canceled),
         cmocka_unit_test(connections_closed_by_the_server_are_replaced),
+        cmocka_unit_test(a_request_is_sent_once),
         cmocka_unit_test(events_are_parsed_in_any_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
