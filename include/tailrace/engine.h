@@ -66,7 +66,9 @@ typedef struct tr_server_options {
     size_t function_count;
     int64_t bus_retry_base_ms; /**< of the bus' backoff; 0: 1 s */
     int64_t bus_retry_cap_ms;  /**< the longest pause of it; 0: 10 min */
-    bool bus_retry_fixed;      /**< pause for bus_retry_base_ms before each retry */
+    const char *buckets;  /**< Optional: a directory whose directories stand for S3's buckets, for exports and
+                             imports */
+    bool bus_retry_fixed; /**< pause for bus_retry_base_ms before each retry */
     /** Of targets without a RetryPolicy: retries after the first attempt, if limited here; else 185. */
     bool bus_limit_retries;
     uint32_t bus_retries;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "api/call.h"
+#include "api/kept.h"
 
 /* A request's arena: items of a 16 MB body, their packed forms, and what reading them back takes. */
 #define ARENA_LIMIT ((size_t)256 * 1024 * 1024)
@@ -8,6 +8,21 @@
 #define SCRATCH_KEPT (1024 * 1024)
 /* The largest request struct, put in the arena. */
 #define SCRATCH_LIMIT ((size_t)32 * 1024 * 1024)
+
+/* Tables that somebody was filling when the last server ended: they would never be finished. */
+static void drop_unfinished(tr_api *api)
+{
+    tr_table *next = tr_engine_next_table(api->engine, (tr_view){NULL, 0});
+    while (next) {
+        char name[TR_TABLE_NAME_MAX];
+        tr_view after = tr_view_of(name, next->name.len);
+        tr_error err;
+        memcpy(name, next->name.ptr, next->name.len);
+        if (next->status == TR_CREATING)
+            (void)tr_engine_delete_table(api->engine, next, &err);
+        next = tr_engine_next_table(api->engine, after);
+    }
+}
 
 int tr_api_new(const tr_api_options *options, tr_api **ret_api)
 {
@@ -23,12 +38,20 @@ int tr_api_new(const tr_api_options *options, tr_api **ret_api)
     tr_buf_init(&api->scratch, SCRATCH_LIMIT);
     tr_buf_init(&api->text, SCRATCH_LIMIT);
     api->region = tr_strdup(options->region ? options->region : "us-east-1");
+    api->dir = tr_strdup(options->dir);
+    api->buckets = tr_strdup(options->buckets);
+    if ((options->dir && !api->dir) || (options->buckets && !api->buckets)) {
+        tr_api_free(api);
+        return TR_ENOMEM;
+    }
     /* the arena's first chunk is as large as the first allocation, and stays */
     if (!api->region || !tr_arena_alloc(&api->arena, ARENA_KEPT)) {
         tr_api_free(api);
         return TR_ENOMEM;
     }
     tr_arena_reset(&api->arena);
+    drop_unfinished(api);
+    (void)tr__kept_load(api);
     *ret_api = api;
     return 0;
 }
@@ -37,7 +60,11 @@ void tr_api_free(tr_api *api)
 {
     if (!api)
         return;
+    tr__jobs_done(api);
+    tr__kept_done(api);
     tr__snapshots_done(api);
+    tr_free(api->dir);
+    tr_free(api->buckets);
     tr_buf_done(&api->scratch);
     tr_buf_done(&api->text);
     tr_arena_done(&api->arena);
@@ -153,7 +180,8 @@ void tr_api_call(tr_api *api, const tr_api_request *request, tr_buf *body, tr_ap
     tr_arena_reset(&api->arena);
 }
 
-void tr_api_tick(tr_api *api)
+bool tr_api_tick(tr_api *api)
 {
     tr__snapshots_expire(api);
+    return tr__jobs_step(api);
 }

@@ -26,6 +26,9 @@ typedef struct tr_api_options {
     const char *region;           /**< Optional: "us-east-1". Copied. */
     int64_t iterator_lifetime_ms; /**< 0: 15 min, as the service's */
     size_t put_events_bytes; /**< of a PutEvents request, as it counts them; 0: TR_API_PUT_EVENTS_BYTES */
+    const char
+        *dir; /**< Optional: the store's directory, for backups; NULL: they are held in memory. Copied. */
+    const char *buckets; /**< Optional: a directory whose directories stand for S3's buckets. Copied. */
 } tr_api_options;
 
 /** What the service takes, and what it was raised to in 2025 and may be set to. */
@@ -81,8 +84,9 @@ void tr_api_call(tr_api *api, const tr_api_request *request, tr_buf *body, tr_ap
 
 /** Whether the service has an operation of that name. */
 bool tr_api_knows(tr_service service, tr_view operation);
-/** Drops snapshots that are past their time. Cheap; call every second or so. */
-void tr_api_tick(tr_api *api);
+/** Drops snapshots that are past their time, and does a step of restores, exports and imports that are under
+ * way: call every second or so, and again soon if it returns true. */
+bool tr_api_tick(tr_api *api);
 
 /**
  * Composes an error answer's body: {"__type":"…","message":"…"}. type with its prefix

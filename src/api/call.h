@@ -57,6 +57,9 @@ struct tr_call {
     tr_fault *fault; /* not NULL: errors go here and leave the answer alone, for parts of a batch */
 };
 
+/** What is remembered of past requests, see kept.h. */
+typedef enum tr_kept_kind { TR_KEPT_BACKUPS, TR_KEPT_EXPORTS, TR_KEPT_IMPORTS, TR_KEPT_KINDS } tr_kept_kind;
+
 struct tr_api {
     tr_engine *engine;
     struct tr_bus *bus;
@@ -67,6 +70,10 @@ struct tr_api {
     tr_buf scratch; /* packing */
     tr_buf text;    /* messages */
     struct tr_snapshot_slot *snapshots;
+    char *dir;     /* of the store; NULL: in memory */
+    char *buckets; /* directory in which S3's buckets are directories; NULL: none */
+    struct tr_job *jobs;
+    struct tr_kept *kept[TR_KEPT_KINDS]; /* backups, exports, imports; newest first */
 };
 
 /* --------------------------------------------------------------------------------------------- errors */
@@ -121,6 +128,8 @@ int tr__check_key(tr_call *call, const tr_table *table, tr_item key);
 int tr__check_item_keys(tr_call *call, const tr_table *table, tr_item item, bool batch);
 /** The key attributes of an item, packed in the arena. TR_ENOMEM. */
 int tr__key_of(tr_call *call, const tr_key_schema *schema, tr_item item, tr_item *ret_key);
+/** The same outside of a call: into the buffer. */
+int tr__key_pack(const tr_key_schema *schema, tr_item item, tr_buf *out);
 
 /** Why a key is not fit; TR_KEY_FIT: it is. For transactions, which word it differently. */
 typedef enum tr_key_fault { TR_KEY_FIT, TR_KEY_MISMATCH, TR_KEY_EMPTY, TR_KEY_LARGE } tr_key_fault;
@@ -223,6 +232,14 @@ TR_HANDLER(transact_write);
 TR_HANDLER(execute);
 TR_HANDLER(batch_execute);
 TR_HANDLER(execute_transaction);
+TR_HANDLER(describe_continuous);
+TR_HANDLER(update_continuous);
+TR_HANDLER(create_backup);
+TR_HANDLER(describe_backup);
+TR_HANDLER(list_backups);
+TR_HANDLER(delete_backup);
+TR_HANDLER(restore_backup);
+TR_HANDLER(restore_pitr);
 TR_HANDLER(update_ttl);
 TR_HANDLER(describe_ttl);
 TR_HANDLER(tag);

@@ -162,10 +162,9 @@ static void pack_part(tr_packer *packer, const tr_key_part *part, tr_item item)
     tr_pack_value(packer, value);
 }
 
-int tr__key_of(tr_call *c, const tr_key_schema *schema, tr_item item, tr_item *ret_key)
+int tr__key_pack(const tr_key_schema *schema, tr_item item, tr_buf *out)
 {
     tr_packer packer;
-    tr_buf *out = &c->api->scratch;
     tr_buf_reset(out);
     tr_packer_init(&packer, out);
     tr_pack_item_begin(&packer);
@@ -173,9 +172,14 @@ int tr__key_of(tr_call *c, const tr_key_schema *schema, tr_item item, tr_item *r
         pack_part(&packer, &schema->hash[i], item);
     for (unsigned i = 0; i < schema->range_count; i++)
         pack_part(&packer, &schema->range[i], item);
-    int e = tr_pack_item_end(&packer);
+    return tr_pack_item_end(&packer);
+}
+
+int tr__key_of(tr_call *c, const tr_key_schema *schema, tr_item item, tr_item *ret_key)
+{
+    int e = tr__key_pack(schema, item, &c->api->scratch);
     if (e)
         return e;
-    *ret_key = tr_arena_copy(c->arena, tr_buf_view(out));
+    *ret_key = tr_arena_copy(c->arena, tr_buf_view(&c->api->scratch));
     return ret_key->ptr ? 0 : TR_ENOMEM;
 }

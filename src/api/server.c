@@ -229,7 +229,8 @@ static void on_tick(uv_timer_t *timer)
 {
     tr_server *s = timer->data;
     int64_t next = tr_engine_tick(s->engine);
-    tr_api_tick(s->api);
+    if (tr_api_tick(s->api))
+        next = 0;
     flush(s);
     poll_engine(s);
     if (next < 1)
@@ -284,6 +285,8 @@ static int open_engine(tr_server *s)
     if (e)
         return e;
     const tr_api_options api = {.engine = s->engine,
+                                .dir = o->data_dir,
+                                .buckets = o->buckets,
                                 .bus = s->bus,
                                 .region = o->region,
                                 .iterator_lifetime_ms = o->iterator_lifetime_ms,

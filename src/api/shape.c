@@ -93,6 +93,23 @@ static int read_int(tr_shape_reader *r, const char *java, tr_int *out)
     return 0;
 }
 
+/* Seconds since 1970, with a fraction. */
+static int read_time(tr_shape_reader *r, tr_int *out)
+{
+    char digits[64];
+    if (r->json.token != TR_JSON_NUMBER)
+        return tr__shape_wrong_scalar(r, "Date");
+    size_t n = r->json.text.len < sizeof digits - 1 ? r->json.text.len : sizeof digits - 1;
+    memcpy(digits, r->json.text.ptr, n);
+    digits[n] = 0;
+    double ms = strtod(digits, NULL) * 1000.0;
+    *out = (tr_int){ms >= 9e18    ? INT64_MAX
+                    : ms <= -9e18 ? INT64_MIN
+                                  : (int64_t)(ms + (ms < 0 ? -0.5 : 0.5)),
+                    true};
+    return 0;
+}
+
 /* Keeps what was wrong with a map or a value, unless a type is wrong in it. `before`: the reader's place at
  * its first token. */
 static int keep_error(tr_shape_reader *r, const tr_json_reader *before, int code, bool map, bool field,
@@ -340,6 +357,8 @@ static int read_member(tr_shape_reader *r, const tr_member *m, void *at)
         return read_int(r, "Integer", at);
     case TR_K_LONG:
         return read_int(r, "Long", at);
+    case TR_K_TIME:
+        return read_time(r, at);
     case TR_K_BOOLEAN:
         return read_bool(r, at);
     case TR_K_STRINGS:
@@ -501,6 +520,7 @@ static void put_java(tr_buf *out, const tr_member *m, const void *at)
     case TR_K_RAW:
         tr_buf_put_view(out, *(const tr_view *)at);
         return;
+    case TR_K_TIME:
     case TR_K_INTEGER:
     case TR_K_LONG:
         tr_buf_printf(out, "%lld", (long long)((const tr_int *)at)->value);
@@ -711,6 +731,7 @@ static bool is_given(const tr_member *m, const void *at)
     case TR_K_STRING:
     case TR_K_RAW:
         return ((const tr_view *)at)->ptr != NULL;
+    case TR_K_TIME:
     case TR_K_INTEGER:
     case TR_K_LONG:
         return ((const tr_int *)at)->given;

@@ -26,6 +26,7 @@ typedef enum tr_kind {
     TR_K_STRING,     /* tr_view; ptr NULL: absent */
     TR_K_INTEGER,    /* tr_int */
     TR_K_LONG,       /* tr_int; only the service's word for it differs */
+    TR_K_TIME,       /* tr_int in milliseconds, from seconds with a fraction */
     TR_K_BOOLEAN,    /* tr_bool */
     TR_K_STRINGS,    /* tr_list of tr_view */
     TR_K_STRUCT,     /* pointer to the shape's struct; NULL: absent */

@@ -54,7 +54,7 @@ static int indexes_of(tr_call *c, const tr_table_request *r, tr_table_spec *spec
     return e;
 }
 
-static int spec_of(tr_call *c, const tr_table_request *r, tr_table_spec *spec)
+int tr__table_spec_of(tr_call *c, const tr_table_request *r, tr_table_spec *spec)
 {
     /* the table's own schema reads as an index's does */
     tr_projection_spec all = {.type = TR_VIEW("ALL")};
@@ -91,7 +91,7 @@ int tr__op_create_table(tr_call *c, void *request)
     if (e == 0)
         e = tr__check_tags(c, &r->tags);
     if (e == 0)
-        e = spec_of(c, r, &spec);
+        e = tr__table_spec_of(c, r, &spec);
     if (e)
         return e;
     e = tr_engine_create_table(c->engine, &spec, &table, &err);

@@ -60,7 +60,21 @@ typedef struct tr_table_request {
 } tr_table_request;
 
 /* tables_shapes.c */
-extern const tr_shape tr__shape_tag_element;
+extern const tr_shape tr__shape_tag_element, tr__shape_units, tr__shape_on_demand, tr__shape_local_index,
+    tr__shape_global_index, tr__shape_sse;
+/** What restores may change of a table. */
+#define TR_M_RESTORE_OVERRIDES(type)                                                                         \
+    TR_MEMBER(type, billing, "BillingModeOverride", TR_K_STRING,                                             \
+              .values = "[PROVISIONED, PAY_PER_REQUEST]"),                                                   \
+        TR_MEMBER(type, global, "GlobalSecondaryIndexOverride", TR_K_STRUCTS,                                \
+                  .shape = &tr__shape_global_index),                                                         \
+        TR_MEMBER(type, local, "LocalSecondaryIndexOverride", TR_K_STRUCTS,                                  \
+                  .shape = &tr__shape_local_index),                                                          \
+        TR_MEMBER(type, throughput, "ProvisionedThroughputOverride", TR_K_STRUCT,                            \
+                  .shape = &tr__shape_units),                                                                \
+        TR_MEMBER(type, on_demand, "OnDemandThroughputOverride", TR_K_STRUCT,                                \
+                  .shape = &tr__shape_on_demand),                                                            \
+        TR_MEMBER(type, sse, "SSESpecificationOverride", TR_K_STRUCT, .shape = &tr__shape_sse)
 #define TR_M_TAGS(type, field, ...)                                                                          \
     TR_MEMBER(type, field, "Tags", TR_K_STRUCTS, .shape = &tr__shape_tag_element, __VA_ARGS__)
 
@@ -72,6 +86,18 @@ int tr__find_described(tr_call *call, tr_view name, tr_table **ret_table);
 void tr__write_time(tr_json_writer *writer, const char *name, int64_t ms);
 /** "KeySchema":[…] */
 void tr__write_key_schema(tr_json_writer *writer, const tr_key_schema *schema);
+
+/** "LocalSecondaryIndexes" or "GlobalSecondaryIndexes" as a backup's description has them. */
+void tr__write_index_infos(tr_json_writer *writer, const tr_table *table, bool local);
+
+/* continuous.c */
+/** The earliest time that the table can be restored to. */
+int64_t tr__pitr_earliest(tr_call *call, const tr_table *table);
+/** Refuses a table without point-in-time recovery. */
+int tr__check_pitr(tr_call *call, const tr_table *table);
+
+/* tables.c */
+int tr__table_spec_of(tr_call *call, const tr_table_request *request, tr_table_spec *spec);
 
 /* tags.c */
 int tr__check_tags(tr_call *call, const tr_list *tags);

@@ -77,6 +77,35 @@ static void put_projection(tr_json_writer *w, const tr_index *index)
     tr_json_end_object(w);
 }
 
+void tr__write_index_infos(tr_json_writer *w, const tr_table *table, bool local)
+{
+    bool open = false;
+    for (unsigned i = 0; i < table->index_count; i++) {
+        const tr_index *index = &table->indexes[i];
+        if (index->local != local)
+            continue;
+        if (!open) {
+            tr_json_name(w, local ? "LocalSecondaryIndexes" : "GlobalSecondaryIndexes");
+            tr_json_begin_array(w);
+            open = true;
+        }
+        tr_json_begin_object(w);
+        tr_json_member_string(w, "IndexName", index->name);
+        tr__write_key_schema(w, &index->schema);
+        put_projection(w, index);
+        if (!local) {
+            tr_json_name(w, "ProvisionedThroughput");
+            tr_json_begin_object(w);
+            tr_json_member_i64(w, "ReadCapacityUnits", index->throughput.read);
+            tr_json_member_i64(w, "WriteCapacityUnits", index->throughput.write);
+            tr_json_end_object(w);
+        }
+        tr_json_end_object(w);
+    }
+    if (open)
+        tr_json_end_array(w);
+}
+
 static void put_index(tr_call *c, const tr_table *table, const tr_index *index, bool creating)
 {
     tr_json_writer *w = &c->w;
@@ -180,6 +209,10 @@ void tr__write_table(tr_call *c, const tr_table *table, tr_table_status status)
     put_indexes(c, table, true, creating);
     put_indexes(c, table, false, creating);
     put_stream(w, table);
+    if (table->restore.len) {
+        tr_json_name(w, "RestoreSummary");
+        tr_json_value(w, table->restore);
+    }
     if (table->sse.len) {
         tr_json_name(w, "SSEDescription");
         tr_json_value(w, table->sse);

@@ -24,13 +24,13 @@ static const tr_member units_members[] = {
     TR_MEMBER(tr_units, write, "WriteCapacityUnits", TR_K_LONG, .rules = TR_R_NOT_NULL | TR_R_MIN, .min = 1),
     TR_MEMBER(tr_units, read, "ReadCapacityUnits", TR_K_LONG, .rules = TR_R_NOT_NULL | TR_R_MIN, .min = 1),
 };
-static const tr_shape units_shape = TR_SHAPE(tr_units, "ProvisionedThroughput", units_members);
+const tr_shape tr__shape_units = TR_SHAPE(tr_units, "ProvisionedThroughput", units_members);
 
 static const tr_member on_demand_members[] = {
     TR_MEMBER(tr_units, read, "MaxReadRequestUnits", TR_K_LONG, .rules = 0),
     TR_MEMBER(tr_units, write, "MaxWriteRequestUnits", TR_K_LONG, .rules = 0),
 };
-static const tr_shape on_demand_shape = TR_SHAPE(tr_units, "OnDemandThroughput", on_demand_members);
+const tr_shape tr__shape_on_demand = TR_SHAPE(tr_units, "OnDemandThroughput", on_demand_members);
 
 static const tr_member warm_members[] = {
     TR_MEMBER(tr_units, read, "ReadUnitsPerSecond", TR_K_LONG, .rules = 0),
@@ -56,16 +56,17 @@ static const tr_shape projection_shape = TR_SHAPE(tr_projection_spec, "Projectio
               .shape = &projection_shape)
 #define INDEX_UNITS(r)                                                                                       \
     TR_MEMBER(tr_index_spec, throughput, "ProvisionedThroughput", TR_K_STRUCT, .rules = (r),                 \
-              .shape = &units_shape),                                                                        \
-        TR_MEMBER(tr_index_spec, on_demand, "OnDemandThroughput", TR_K_STRUCT, .shape = &on_demand_shape),   \
+              .shape = &tr__shape_units),                                                                    \
+        TR_MEMBER(tr_index_spec, on_demand, "OnDemandThroughput", TR_K_STRUCT,                               \
+                  .shape = &tr__shape_on_demand),                                                            \
         TR_MEMBER(tr_index_spec, warm, "WarmThroughput", TR_K_STRUCT, .shape = &warm_shape)
 
 static const tr_member local_members[] = {INDEX_NAME, INDEX_KEYS(2), INDEX_PROJECTION};
-static const tr_shape local_shape = TR_SHAPE(tr_index_spec, "LocalSecondaryIndex", local_members);
+const tr_shape tr__shape_local_index = TR_SHAPE(tr_index_spec, "LocalSecondaryIndex", local_members);
 
 static const tr_member global_members[] = {INDEX_KEYS(2 * TR_KEY_PARTS_MAX), INDEX_PROJECTION, INDEX_NAME,
                                            INDEX_UNITS(0)};
-static const tr_shape global_shape = TR_SHAPE(tr_index_spec, "GlobalSecondaryIndex", global_members);
+const tr_shape tr__shape_global_index = TR_SHAPE(tr_index_spec, "GlobalSecondaryIndex", global_members);
 
 static const tr_member update_index_members[] = {INDEX_NAME, INDEX_UNITS(TR_R_NOT_NULL)};
 static const tr_shape update_index_shape =
@@ -100,7 +101,7 @@ static const tr_member sse_members[] = {
     TR_MEMBER(tr_sse_spec, type, "SSEType", TR_K_STRING, .values = "[AES256, KMS]"),
     TR_MEMBER(tr_sse_spec, key, "KMSMasterKeyId", TR_K_STRING, .rules = 0),
 };
-static const tr_shape sse_shape = TR_SHAPE(tr_sse_spec, "SSESpecification", sse_members);
+const tr_shape tr__shape_sse = TR_SHAPE(tr_sse_spec, "SSESpecification", sse_members);
 
 static const tr_member tag_members[] = {
     TR_MEMBER(tr_tag, key, "Key", TR_K_STRING, .rules = 0),
@@ -110,12 +111,12 @@ const tr_shape tr__shape_tag_element = TR_SHAPE(tr_tag, "Tag", tag_members);
 
 #define BILLING                                                                                              \
     TR_MEMBER(req, billing, "BillingMode", TR_K_STRING, .values = "[PROVISIONED, PAY_PER_REQUEST]"),         \
-        TR_MEMBER(req, throughput, "ProvisionedThroughput", TR_K_STRUCT, .shape = &units_shape)
+        TR_MEMBER(req, throughput, "ProvisionedThroughput", TR_K_STRUCT, .shape = &tr__shape_units)
 #define OPTIONS                                                                                              \
-    TR_MEMBER(req, on_demand, "OnDemandThroughput", TR_K_STRUCT, .shape = &on_demand_shape),                 \
+    TR_MEMBER(req, on_demand, "OnDemandThroughput", TR_K_STRUCT, .shape = &tr__shape_on_demand),             \
         TR_MEMBER(req, warm, "WarmThroughput", TR_K_STRUCT, .shape = &warm_shape),                           \
         TR_MEMBER(req, stream, "StreamSpecification", TR_K_STRUCT, .shape = &stream_shape),                  \
-        TR_MEMBER(req, sse, "SSESpecification", TR_K_STRUCT, .shape = &sse_shape),                           \
+        TR_MEMBER(req, sse, "SSESpecification", TR_K_STRUCT, .shape = &tr__shape_sse),                       \
         TR_MEMBER(req, table_class, "TableClass", TR_K_STRING,                                               \
                   .values = "[STANDARD, STANDARD_INFREQUENT_ACCESS]"),                                       \
         TR_MEMBER(req, deletion_protection, "DeletionProtectionEnabled", TR_K_BOOLEAN, .rules = 0)
@@ -128,8 +129,8 @@ static const tr_member create_members[] = {
               .max = 2, .shape = &key_shape),
     TR_MEMBER(req, attributes, "AttributeDefinitions", TR_K_STRUCTS, .rules = TR_R_NOT_NULL,
               .shape = &attribute_shape),
-    TR_MEMBER(req, local, "LocalSecondaryIndexes", TR_K_STRUCTS, .shape = &local_shape),
-    TR_MEMBER(req, global, "GlobalSecondaryIndexes", TR_K_STRUCTS, .shape = &global_shape),
+    TR_MEMBER(req, local, "LocalSecondaryIndexes", TR_K_STRUCTS, .shape = &tr__shape_local_index),
+    TR_MEMBER(req, global, "GlobalSecondaryIndexes", TR_K_STRUCTS, .shape = &tr__shape_global_index),
     OPTIONS,
     TR_M_TAGS(req, tags, .rules = 0),
 };

@@ -212,6 +212,24 @@ static int table_from_draft(tr_engine *engine, const tr_table *draft, tr__table 
     return rc ? rc : tr__table_from_record(engine, tr_buf_view(&engine->value), ret_table);
 }
 
+int tr_engine_table_copy(tr_engine *engine, const tr_table *table, tr_table **ret_copy)
+{
+    tr__table *copy;
+    int rc = table_from_draft(engine, table, &copy);
+    if (rc)
+        return rc;
+    copy->pub.item_count = table->item_count;
+    copy->pub.size_bytes = table->size_bytes;
+    copy->pub.stream = NULL; /* it may go before the copy does */
+    *ret_copy = &copy->pub;
+    return 0;
+}
+
+void tr_engine_table_copy_free(tr_table *copy)
+{
+    tr__table_free((tr__table *)copy);
+}
+
 /* ----------------------------------------------------------------------------------------------- create */
 
 static int draft_table(tr_engine *engine, const tr_table_spec *spec, tr_table *draft)
@@ -225,7 +243,8 @@ static int draft_table(tr_engine *engine, const tr_table_spec *spec, tr_table *d
                         .name = spec->name,
                         .arn = tr_view_str(arn),
                         .created_ms = tr_engine_now_ms(engine),
-                        .status = TR_ACTIVE,
+                        .status = spec->filling ? TR_CREATING : TR_ACTIVE,
+                        .restore = spec->restore,
                         .schema = spec->schema,
                         .attributes = spec->attributes,
                         .attribute_count = spec->attribute_count,
@@ -451,6 +470,14 @@ static void change_fields(tr_engine *engine, tr_table *draft, const tr_table_cha
         draft->tags = change->tags;
         draft->tag_count = change->tag_count;
     }
+    if (change->set_pitr) {
+        draft->pitr_since_ms = change->pitr_since_ms;
+        draft->pitr_days = change->pitr_days;
+    }
+    if (change->set_status)
+        draft->status = change->status;
+    if (change->set_restore)
+        draft->restore = change->restore;
 }
 
 /* Another attribute means another list. */

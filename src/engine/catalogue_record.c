@@ -108,6 +108,9 @@ int tr__table_encode(const tr_table *t, tr_buf *out)
     put_int(p, "ttl_space", t->ttl_space);
     put_int(p, "ttl_filling", t->ttl_filling);
     put_int(p, "stream", t->stream ? t->stream->number : 0);
+    put_int(p, "pitr", t->pitr_since_ms);
+    put_int(p, "pitr_days", t->pitr_days);
+    put_text(p, "restore", t->restore);
     return tr_pack_item_end(p);
 }
 
@@ -180,6 +183,13 @@ static int64_t get_int(reader *r, const char *name)
 static tr_view get_text(reader *r, const char *name)
 {
     return get(r, name, TR_S).payload;
+}
+
+/* Whether a field is there that older records do not have. */
+static bool has(const reader *r, const char *name)
+{
+    tr_value value;
+    return !r->status && tr_item_get(r->item, tr_view_str(name), &value) == 0;
 }
 
 static int get_small(reader *r, const char *name, int max)
@@ -332,6 +342,11 @@ int tr__table_decode(tr_item record, tr_arena *arena, tr_table *t, uint32_t *ret
     t->ttl_space = get_u32(r, "ttl_space");
     t->ttl_filling = get_int(r, "ttl_filling") != 0;
     *ret_stream = get_u32(r, "stream");
+    if (has(r, "pitr")) {
+        t->pitr_since_ms = get_int(r, "pitr");
+        t->pitr_days = get_u32(r, "pitr_days");
+        t->restore = get_text(r, "restore");
+    }
     return r->status;
 }
 

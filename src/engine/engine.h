@@ -134,6 +134,9 @@ typedef struct tr_table {
     tr_view ttl_attribute; /* empty: disabled */
     uint32_t ttl_space;    /* number of its list of expiry times */
     bool ttl_filling;      /* the list is still being made */
+    int64_t pitr_since_ms; /* point-in-time recovery was enabled then; 0: it is not */
+    uint32_t pitr_days;    /* its RecoveryPeriodInDays */
+    tr_view restore;       /* RestoreSummary as JSON, of a table that was restored; empty: none */
     tr_stream *stream;     /* the newest, enabled or not; NULL: never had one */
     int64_t item_count, size_bytes;
 } tr_table;
@@ -154,6 +157,8 @@ typedef struct tr_table_spec {
     tr_tag *tags;
     unsigned tag_count;
     tr_view_type stream_view; /* TR_VIEW_NONE: no stream */
+    bool filling;             /* its status is TR_CREATING until tr_engine_update_table makes it active */
+    tr_view restore;          /* see tr_table; empty: none */
 } tr_table_spec;
 
 /** TR_EEXIST. */
@@ -185,8 +190,20 @@ typedef struct tr_table_change {
     bool set_tags;
     tr_tag *tags; /* the whole new set */
     unsigned tag_count;
+    bool set_pitr;
+    int64_t pitr_since_ms;
+    uint32_t pitr_days;
+    bool set_status; /* TR_CREATING while somebody fills it, then TR_ACTIVE */
+    tr_table_status status;
+    bool set_restore;
+    tr_view restore;
 } tr_table_change;
 int tr_engine_update_table(tr_engine *engine, tr_table *table, const tr_table_change *change, tr_error *err);
+
+/** A copy of what a table is, to read a snapshot with after the table itself has changed or gone. It has no
+ * stream. TR_ENOMEM. */
+int tr_engine_table_copy(tr_engine *engine, const tr_table *table, tr_table **ret_copy);
+void tr_engine_table_copy_free(tr_table *copy);
 
 /* -------------------------------------------------------------------------------------------- items */
 

@@ -433,6 +433,8 @@ int tr_ql_parse(tr_arena *arena, tr_buf *scratch, tr_view text, const tr_value *
     if (text.len > TR_QL_TEXT_MAX)
         return tr__expr_fail(err, "The statement has %zu bytes, more than the %d that are allowed", text.len,
                              TR_QL_TEXT_MAX);
+    if (!tr_utf8_valid(text)) /* JSON's is; literals become values as they are */
+        return tr__expr_fail(err, "Statement wasn't well formed, can't be processed: it is not UTF-8");
     tr__ql_begin(q, text);
     int e = read_statement(q, s);
     if (e)

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+#define _XOPEN_SOURCE 700 /* nftw */
+#include "api/kept.h"
+
+#include <tailrace/json.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A description's file: some hundred bytes for each index. */
+#define FILE_MAX ((size_t)1024 * 1024)
+
+static const char *const folders[] = {
+    [TR_KEPT_BACKUPS] = "backups", [TR_KEPT_EXPORTS] = "exports", [TR_KEPT_IMPORTS] = "imports"};
+
+void tr__kept_id(int64_t now_ms, char out[TR_KEPT_ID])
+{
+    uint8_t random[4];
+    tr_random_bytes(random, sizeof random);
+    (void)snprintf(out, TR_KEPT_ID, "%014lld-%02x%02x%02x%02x", (long long)now_ms, random[0], random[1],
+                   random[2], random[3]);
+}
+
+char *tr__kept_path(const tr_api *api, tr_kept_kind kind, const char *arn, const char *ending,
+                    tr_arena *arena)
+{
+    const char *id = strrchr(arn, '/');
+    return tr_arena_printf(arena, "%s/%s/%s%s", api->dir, folders[kind], id ? id + 1 : arn, ending);
+}
+
+/* ------------------------------------------------------------------------------------------------- files */
+
+static int write_all(int fd, tr_view text)
+{
+    while (text.len) {
+        ssize_t n = write(fd, text.ptr, text.len);
+        if (n < 0 && errno != EINTR)
+            return TR_EIO;
+        if (n > 0)
+            text = tr_view_of(text.ptr + n, text.len - (size_t)n);
+    }
+    return 0;
+}
+
+/* The file as a whole, or not at all. */
+static int write_file(const char *path, tr_view text, tr_error *err)
+{
+    char part[4096];
+    if (snprintf(part, sizeof part, "%s.part", path) >= (int)sizeof part)
+        return tr_fail(err, TR_EINVAL, "%s: too long a path", path);
+    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int e = fd < 0 ? TR_EIO : write_all(fd, text);
+    if (fd >= 0 && e == 0 && fsync(fd))
+        e = TR_EIO;
+    if (fd >= 0 && close(fd) && e == 0)
+        e = TR_EIO;
+    if (e == 0 && rename(part, path))
+        e = TR_EIO;
+    return e ? tr_fail(err, e, "%s: %s", path, strerror(errno)) : 0;
+}
+
+static int save(const tr_api *api, tr_kept_kind kind, const tr_kept *k, tr_error *err)
+{
+    tr_arena arena;
+    tr_buf text;
+    tr_json_writer w;
+    if (!api->dir)
+        return 0;
+    tr_arena_init(&arena, 64 * 1024);
+    tr_buf_init(&text, 2 * FILE_MAX);
+    tr_json_write_init(&w, &text);
+    tr_json_begin_object(&w);
+    tr_json_member_cstring(&w, "arn", k->arn);
+    tr_json_member_i64(&w, "created", k->created_ms);
+    tr_json_name(&w, "description");
+    tr_json_value(&w, tr_view_str(k->json));
+    tr_json_end_object(&w);
+    const char *folder = tr_arena_printf(&arena, "%s/%s", api->dir, folders[kind]);
+    const char *path = tr__kept_path(api, kind, k->arn, ".json", &arena);
+    int e = folder && path ? tr_buf_status(&text) : TR_ENOMEM;
+    if (e)
+        (void)tr_fail(err, e, "out of memory");
+    if (e == 0 && mkdir(folder, 0700) && errno != EEXIST)
+        e = tr_fail(err, TR_EIO, "%s: %s", folder, strerror(errno));
+    if (e == 0)
+        e = write_file(path, tr_buf_view(&text), err);
+    tr_buf_done(&text);
+    tr_arena_done(&arena);
+    return e;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *place)
+{
+    (void)info;
+    (void)type;
+    (void)place;
+    (void)remove(path);
+    return 0;
+}
+
+void tr__remove_tree(const char *path)
+{
+    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* -------------------------------------------------------------------------------------------------- list */
+
+static void kept_free(tr_api *api, tr_kept *k)
+{
+    if (k->snapshot)
+        tr_engine_snapshot_free(api->engine, k->snapshot);
+    tr_engine_table_copy_free(k->table);
+    tr_free(k->json);
+    tr_free(k);
+}
+
+static char *text_copy(tr_view text)
+{
+    char *copy = tr_malloc(text.len + 1);
+    if (!copy)
+        return NULL;
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = 0;
+    return copy;
+}
+
+static tr_kept *kept_alloc(tr_view arn, int64_t created_ms, tr_view json)
+{
+    tr_kept *k = tr_calloc(1, sizeof *k);
+    if (!k || arn.len > TR_ARN_MAX || !(k->json = text_copy(json))) {
+        tr_free(k);
+        return NULL;
+    }
+    memcpy(k->arn, arn.ptr, arn.len);
+    k->created_ms = created_ms;
+    return k;
+}
+
+/* Newest first. */
+static void insert(tr_api *api, tr_kept_kind kind, tr_kept *k)
+{
+    tr_kept **at = &api->kept[kind];
+    while (*at && (*at)->created_ms > k->created_ms)
+        at = &(*at)->next;
+    k->next = *at;
+    *at = k;
+}
+
+int tr__kept_add(tr_api *api, tr_kept_kind kind, const char *arn, int64_t created_ms, tr_view json,
+                 tr_kept **ret_kept, tr_error *err)
+{
+    size_t count = 0;
+    for (const tr_kept *k = api->kept[kind]; k; k = k->next)
+        count++;
+    if (count >= TR_KEPT_MAX)
+        return tr_fail(err, TR_ELIMIT, "there are %d %s already", TR_KEPT_MAX, folders[kind]);
+    tr_kept *k = kept_alloc(tr_view_str(arn), created_ms, json);
+    if (!k)
+        return tr_fail(err, TR_ENOMEM, "out of memory");
+    int e = save(api, kind, k, err);
+    if (e) {
+        kept_free(api, k);
+        return e;
+    }
+    insert(api, kind, k);
+    *ret_kept = k;
+    return 0;
+}
+
+int tr__kept_set(tr_api *api, tr_kept_kind kind, tr_kept *k, tr_view json, tr_error *err)
+{
+    char *copy = text_copy(json);
+    if (!copy)
+        return tr_fail(err, TR_ENOMEM, "out of memory");
+    tr_free(k->json);
+    k->json = copy;
+    return save(api, kind, k, err);
+}
+
+void tr__kept_remove(tr_api *api, tr_kept_kind kind, tr_kept *k)
+{
+    tr_arena arena;
+    tr_kept **at = &api->kept[kind];
+    while (*at != k)
+        at = &(*at)->next;
+    *at = k->next;
+    tr_arena_init(&arena, 64 * 1024);
+    const char *file = api->dir ? tr__kept_path(api, kind, k->arn, ".json", &arena) : NULL;
+    const char *tree = api->dir ? tr__kept_path(api, kind, k->arn, "", &arena) : NULL;
+    if (file)
+        (void)unlink(file);
+    if (tree && kind == TR_KEPT_BACKUPS)
+        tr__remove_tree(tree);
+    tr_arena_done(&arena);
+    kept_free(api, k);
+}
+
+tr_kept *tr__kept_find(const tr_api *api, tr_kept_kind kind, tr_view arn)
+{
+    for (tr_kept *k = api->kept[kind]; k; k = k->next)
+        if (tr_view_is(arn, k->arn))
+            return k;
+    return NULL;
+}
+
+tr_view tr__kept_text(const tr_kept *k, const char *path, tr_arena *arena)
+{
+    tr_view json = tr_view_str(k->json), none = {NULL, 0};
+    char name[64];
+    for (;;) {
+        size_t n = strcspn(path, ".");
+        if (n >= sizeof name)
+            return none;
+        memcpy(name, path, n);
+        name[n] = 0;
+        if (tr_json_member(json, name, arena, &json))
+            return none;
+        if (!path[n])
+            break;
+        path += n + 1;
+    }
+    tr_json_reader r;
+    tr_json_init(&r, json, arena);
+    return tr_json_next(&r) == TR_JSON_STRING ? r.text : json;
+}
+
+/* -------------------------------------------------------------------------------------------------- load */
+
+static int read_file(const char *path, tr_buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = -1;
+    if (fd < 0)
+        return TR_EIO;
+    do {
+        if (tr_buf_reserve(out, 4096))
+            break;
+        n = read(fd, out->ptr + out->len, out->cap - out->len);
+        if (n > 0)
+            out->len += (size_t)n;
+    } while (n > 0 || (n < 0 && errno == EINTR));
+    (void)close(fd);
+    return n == 0 ? 0 : TR_EIO;
+}
+
+static void load_one(tr_api *api, tr_kept_kind kind, const char *path)
+{
+    tr_arena arena;
+    tr_buf text;
+    tr_view arn, created, description;
+    tr_json_reader r;
+    int64_t ms = 0;
+    tr_arena_init(&arena, 4 * FILE_MAX);
+    tr_buf_init(&text, FILE_MAX);
+    tr_kept *k = NULL;
+    if (read_file(path, &text) == 0 && tr_json_member(tr_buf_view(&text), "arn", &arena, &arn) == 0 &&
+        tr_json_member(tr_buf_view(&text), "created", &arena, &created) == 0 &&
+        tr_json_member(tr_buf_view(&text), "description", &arena, &description) == 0) {
+        tr_json_init(&r, created, &arena);
+        if (tr_json_next(&r) == TR_JSON_NUMBER && tr_json_int(&r, &ms) == 0 && arn.len > 2)
+            k = kept_alloc(tr_view_of(arn.ptr + 1, arn.len - 2), ms, description);
+    }
+    if (k)
+        insert(api, kind, k);
+    tr_buf_done(&text);
+    tr_arena_done(&arena);
+}
+
+static void load_folder(tr_api *api, tr_kept_kind kind, const char *folder)
+{
+    DIR *d = opendir(folder);
+    if (!d)
+        return; /* nothing was kept */
+    for (const struct dirent *entry; (entry = readdir(d));) {
+        size_t n = strlen(entry->d_name);
+        char path[4096];
+        if (n < 6 || strcmp(entry->d_name + n - 5, ".json") != 0)
+            continue;
+        if (snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < (int)sizeof path)
+            load_one(api, kind, path);
+    }
+    (void)closedir(d);
+}
+
+int tr__kept_load(tr_api *api)
+{
+    char folder[4096];
+    for (int kind = 0; api->dir && kind < TR_KEPT_KINDS; kind++)
+        if (snprintf(folder, sizeof folder, "%s/%s", api->dir, folders[kind]) < (int)sizeof folder)
+            load_folder(api, (tr_kept_kind)kind, folder);
+    return 0;
+}
+
+void tr__kept_done(tr_api *api)
+{
+    for (int kind = 0; kind < TR_KEPT_KINDS; kind++)
+        while (api->kept[kind]) {
+            tr_kept *k = api->kept[kind];
+            api->kept[kind] = k->next;
+            kept_free(api, k);
+        }
+}
+
+/* -------------------------------------------------------------------------------------------------- jobs */
+
+void tr__job_add(tr_api *api, tr_job *job)
+{
+    job->next = api->jobs;
+    api->jobs = job;
+}
+
+bool tr__jobs_step(tr_api *api)
+{
+    for (tr_job **at = &api->jobs; *at;) {
+        tr_job *job = *at;
+        bool done = false;
+        tr_error err = {.code = 0};
+        int e = job->step(api, job, &done, &err);
+        if (e == 0 && !done) {
+            at = &job->next;
+            continue;
+        }
+        *at = job->next;
+        job->end(api, job, e, &err);
+    }
+    return api->jobs != NULL;
+}
+
+void tr__jobs_done(tr_api *api)
+{
+    static const tr_error ended = {.code = TR_ECANCELED, .message = "the server was stopped"};
+    while (api->jobs) {
+        tr_job *job = api->jobs;
+        api->jobs = job->next;
+        job->end(api, job, TR_ECANCELED, &ended);
+    }
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/restore.h"
+
+/* Filling a table from a past: RestoreTableFromBackup, RestoreTableToPointInTime. */
+
+#define FILLER_BYTES ((size_t)64 * 1024 * 1024)
+
+/* ------------------------------------------------------------------------------------------------- filler */
+
+void tr__filler_init(tr_filler *f, const tr_table *table)
+{
+    *f = (tr_filler){.count = 0};
+    memcpy(f->name, table->name.ptr, table->name.len);
+    memcpy(f->uuid, table->uuid, sizeof f->uuid);
+    tr_arena_init(&f->arena, FILLER_BYTES);
+}
+
+void tr__filler_done(tr_filler *f)
+{
+    tr_arena_done(&f->arena);
+}
+
+tr_table *tr__filler_table(tr_api *api, const tr_filler *f)
+{
+    tr_table *table = tr_engine_table(api->engine, tr_view_str(f->name));
+    return table && table->status == TR_CREATING && strcmp(table->uuid, f->uuid) == 0 ? table : NULL;
+}
+
+bool tr__filler_full(const tr_filler *f)
+{
+    return f->count == TR_JOB_ITEMS || f->bytes >= TR_JOB_BYTES;
+}
+
+int tr__filler_flush(tr_api *api, tr_filler *f, tr_error *err)
+{
+    int e = f->count ? tr_engine_write(api->engine, f->writes, f->count, false, &f->arena, err) : 0;
+    for (unsigned i = 0; i < f->count && e == 0; i++) {
+        f->items += f->writes[i].outcome == TR_WRITE_DONE;
+        f->refused += f->writes[i].outcome != TR_WRITE_DONE;
+    }
+    f->count = 0;
+    f->bytes = 0;
+    tr_arena_reset(&f->arena);
+    return e;
+}
+
+int tr__filler_put(tr_api *api, tr_filler *f, tr_item item, tr_error *err)
+{
+    tr_table *table = tr__filler_table(api, f);
+    if (!table)
+        return tr_fail(err, TR_ENOTFOUND, "the table was deleted while it was filled");
+    int e = tr__filler_full(f) ? tr__filler_flush(api, f, err) : 0;
+    if (e)
+        return e;
+    tr_write *w = &f->writes[f->count];
+    *w = (tr_write){.kind = TR_WRITE_PUT, .table = table, .item = tr_arena_copy(&f->arena, item)};
+    e = w->item.ptr ? tr__key_pack(&table->schema, w->item, &api->scratch) : TR_ENOMEM;
+    if (e == 0) {
+        w->key = tr_arena_copy(&f->arena, tr_buf_view(&api->scratch));
+        e = w->key.ptr ? 0 : TR_ENOMEM;
+    }
+    if (e)
+        return tr_fail(err, e, "out of memory");
+    f->count++;
+    f->bytes += item.len;
+    return 0;
+}
+
+int tr__filler_finish(tr_api *api, tr_filler *f, tr_view restore, tr_error *err)
+{
+    int e = tr__filler_flush(api, f, err);
+    tr_table *table = e ? NULL : tr__filler_table(api, f);
+    const tr_table_change change = {
+        .set_status = true, .status = TR_ACTIVE, .set_restore = restore.len > 0, .restore = restore};
+    if (e == 0 && !table)
+        e = tr_fail(err, TR_ENOTFOUND, "the table was deleted while it was filled");
+    return e ? e : tr_engine_update_table(api->engine, table, &change, err);
+}
+
+/* ------------------------------------------------------------------------------------------------ summary */
+
+/* RestoreSummary. */
+static void put_summary(tr_buf *out, tr_view backup_arn, tr_view table_arn, int64_t at_ms, bool under_way)
+{
+    tr_json_writer w;
+    tr_buf_reset(out);
+    tr_json_write_init(&w, out);
+    tr_json_begin_object(&w);
+    if (backup_arn.len)
+        tr_json_member_string(&w, "SourceBackupArn", backup_arn);
+    tr_json_member_string(&w, "SourceTableArn", table_arn);
+    tr__write_time(&w, "RestoreDateTime", at_ms);
+    tr_json_member_bool(&w, "RestoreInProgress", under_way);
+    tr_json_end_object(&w);
+}
+
+/* --------------------------------------------------------------------------------------------------- spec */
+
+static bool wanted(const tr_list *overrides, const tr_index *index)
+{
+    const tr_index_spec *list = overrides->items;
+    for (uint32_t i = 0; i < overrides->count; i++)
+        if (tr_view_eq(list[i].name, index->name))
+            return true;
+    return !overrides->given;
+}
+
+static const tr_index_spec *override_of(const tr_list *overrides, tr_view name)
+{
+    const tr_index_spec *list = overrides->items;
+    for (uint32_t i = 0; i < overrides->count; i++)
+        if (tr_view_eq(list[i].name, name))
+            return &list[i];
+    return NULL;
+}
+
+static bool in_schema(const tr_key_schema *s, tr_view name)
+{
+    bool found = false;
+    for (unsigned i = 0; i < s->hash_count; i++)
+        found |= tr_view_eq(s->hash[i].name, name);
+    for (unsigned i = 0; i < s->range_count; i++)
+        found |= tr_view_eq(s->range[i].name, name);
+    return found;
+}
+
+/* Definitions that the indexes left out had are left out too. */
+static bool defines(const tr_table_spec *spec, tr_view name)
+{
+    bool found = in_schema(&spec->schema, name);
+    for (unsigned i = 0; i < spec->index_count; i++)
+        found |= in_schema(&spec->indexes[i].schema, name);
+    return found;
+}
+
+/* Indexes may be left out, not added. */
+static int check_overrides(tr_call *c, const tr_list *overrides, const tr_table *from, bool local)
+{
+    const tr_index_spec *list = overrides->items;
+    for (uint32_t i = 0; i < overrides->count; i++) {
+        const tr_index *index = NULL;
+        for (unsigned k = 0; k < from->index_count; k++)
+            if (from->indexes[k].local == local && tr_view_eq(from->indexes[k].name, list[i].name))
+                index = &from->indexes[k];
+        if (!index)
+            return tr__invalid(
+                c,
+                "One or more parameter values were invalid: %s index %.*s is not an index of the source "
+                "table",
+                local ? "local secondary" : "global secondary", TR_FMT(list[i].name));
+    }
+    return 0;
+}
+
+static int spec_of(tr_call *c, const tr_restore_request *r, const tr_table *from, tr_table_spec *spec)
+{
+    int e = check_overrides(c, &r->local, from, true);
+    if (e == 0)
+        e = check_overrides(c, &r->global, from, false);
+    if (e)
+        return e;
+    *spec = (tr_table_spec){.name = r->target,
+                            .schema = from->schema,
+                            .on_demand = from->on_demand,
+                            .throughput = from->throughput,
+                            .table_class = from->table_class,
+                            .sse = from->sse,
+                            .filling = true};
+    spec->indexes = tr_arena_calloc(c->arena, from->index_count + 1, sizeof *spec->indexes);
+    spec->attributes = tr_arena_calloc(c->arena, from->attribute_count + 1, sizeof *spec->attributes);
+    if (!spec->indexes || !spec->attributes)
+        return TR_ENOMEM;
+    if (r->billing.ptr)
+        spec->on_demand = tr_view_is(r->billing, "PAY_PER_REQUEST");
+    if (r->throughput || r->on_demand)
+        spec->throughput = tr__throughput_of(r->throughput, r->on_demand, NULL);
+    if (r->sse)
+        e = tr__sse_of(c, r->sse, &spec->sse);
+    for (unsigned i = 0; i < from->index_count; i++) {
+        const tr_index *index = &from->indexes[i];
+        if (index->status == TR_DELETING || !wanted(index->local ? &r->local : &r->global, index))
+            continue;
+        const tr_index_spec *given = index->local ? NULL : override_of(&r->global, index->name);
+        spec->indexes[spec->index_count] = *index;
+        if (given && (given->throughput || given->on_demand))
+            spec->indexes[spec->index_count].throughput =
+                tr__throughput_of(given->throughput, given->on_demand, given->warm);
+        spec->index_count++;
+    }
+    for (unsigned i = 0; i < from->attribute_count; i++)
+        if (defines(spec, from->attributes[i].name))
+            spec->attributes[spec->attribute_count++] = from->attributes[i];
+    return e;
+}
+
+/* --------------------------------------------------------------------------------------------------- job */
+
+typedef struct restore_job {
+    tr_job job;
+    tr_past *past;
+    tr_filler filler;
+    char *summary; /* once it is done */
+} restore_job;
+
+static int step(tr_api *api, tr_job *job, bool *ret_done, tr_error *err)
+{
+    restore_job *r = (restore_job *)job;
+    int e = 0;
+    while (e == 0 && !tr__filler_full(&r->filler)) {
+        tr_item item;
+        e = tr_past_next(r->past, &item, err);
+        if (e == TR_ENOTFOUND) {
+            *ret_done = true;
+            return tr__filler_finish(api, &r->filler, tr_view_str(r->summary), err);
+        }
+        if (e == 0)
+            e = tr__filler_put(api, &r->filler, item, err);
+    }
+    return e ? e : tr__filler_flush(api, &r->filler, err);
+}
+
+static void end(tr_api *api, tr_job *job, int code, const tr_error *why)
+{
+    restore_job *r = (restore_job *)job;
+    tr_table *table = code ? tr__filler_table(api, &r->filler) : NULL;
+    tr_error err;
+    (void)why;
+    if (table) /* a part of a table is worse than none */
+        (void)tr_engine_delete_table(api->engine, table, &err);
+    tr_past_free(r->past);
+    tr__filler_done(&r->filler);
+    tr_free(r->summary);
+    tr_free(r);
+}
+
+static int begin(tr_call *c, const tr_table *table, tr_past *past, const char *summary)
+{
+    restore_job *r = tr_calloc(1, sizeof *r);
+    char *copy = tr_strdup(summary);
+    if (!r || !copy) {
+        tr_free(r);
+        tr_free(copy);
+        return TR_ENOMEM;
+    }
+    r->job = (tr_job){.step = step, .end = end};
+    r->past = past;
+    r->summary = copy;
+    tr__filler_init(&r->filler, table);
+    tr__job_add(c->api, &r->job);
+    return 0;
+}
+
+static int make(tr_call *c, const tr_restore_request *r, tr_past *past, tr_view backup_arn, tr_view table_arn,
+                int64_t at_ms, tr_table **ret_table)
+{
+    tr_table_spec spec;
+    tr_error err;
+    int e = spec_of(c, r, tr_past_table(past), &spec);
+    if (e)
+        return e;
+    put_summary(c->text, backup_arn, table_arn, at_ms, true);
+    spec.restore = tr_arena_copy(c->arena, tr_buf_view(c->text));
+    if (!spec.restore.ptr)
+        return TR_ENOMEM;
+    e = tr_engine_create_table(c->engine, &spec, ret_table, &err);
+    if (e == TR_EEXIST)
+        return tr__fail(c, 400, TR_TYPE("TableAlreadyExistsException"), "Table already exists: %.*s",
+                        TR_FMT(r->target));
+    return e ? tr__fail_code(c, e, &err) : 0;
+}
+
+int tr__restore(tr_call *c, const tr_restore_request *r, tr_past *past, tr_view backup_arn, tr_view table_arn,
+                int64_t at_ms)
+{
+    tr_table *table;
+    tr_error err;
+    int e = make(c, r, past, backup_arn, table_arn, at_ms, &table);
+    if (e == 0) {
+        put_summary(c->text, backup_arn, table_arn, at_ms, false);
+        const char *summary = tr_buf_cstr(c->text);
+        e = summary ? begin(c, table, past, summary) : TR_ENOMEM;
+        if (e)
+            (void)tr_engine_delete_table(c->engine, table, &err);
+    }
+    if (e) {
+        tr_past_free(past);
+        return e;
+    }
+    tr_json_begin_object(&c->w);
+    tr_json_name(&c->w, "TableDescription");
+    tr__write_table(c, table, TR_CREATING);
+    tr_json_end_object(&c->w);
+    return 0;
+}
