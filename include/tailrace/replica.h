@@ -143,7 +143,7 @@ typedef struct tr_replica_options {
     uint64_t rows_per_second; /**< of the scan; 0: as fast as it goes */
     bool no_copy; /**< begins with the changes alone: rows that were there before are not copied, unless the
                      stream has lost records */
-    bool once; /**< tr_replica_run returns 0 when caught up, TR_ETIMEOUT after 60 s without progress */
+    bool once;    /**< tr_replica_run returns 0 when caught up, TR_ETIMEOUT after 60 s without progress */
     void (*on_progress)(void *ctx,
                         const tr_replica_progress *progress); /**< Optional; from the thread of run */
     void *ctx;

@@ -243,6 +243,7 @@ void tr_bus_restart_function(tr_bus *b, tr_view name)
 static void put_payload(tr_attempt *a, const tr_handler_result *result)
 {
     tr_json_writer w;
+    tr_buf_reset(&a->payload); /* the event, where it was wrapped */
     tr_json_write_init(&w, &a->payload);
     tr_json_begin_object(&w);
     tr_json_member_string(&w, "errorType", result->error_type.len ? result->error_type : TR_VIEW("Error"));
@@ -332,9 +333,7 @@ static void send_handler(tr_bus *b, tr_delivery *d, tr__bus_function *f, tr_view
     int e = !a ? TR_ENOMEM : tr_buf_status(&a->payload);
     if (e == 0)
         e = tr_handler_invoke(f->handler, event, on_result, a);
-    if (a)
-        tr_buf_reset(&a->payload);
-    if (e == 0)
+    if (e == 0) /* the attempt is the handler's thread's now */
         return;
     undo(a);
     finish_now(b, d, false, e != TR_EINVAL, e == TR_EINVAL ? "INVALID_PARAMETER" : "SDK_CLIENT_ERROR",

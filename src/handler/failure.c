@@ -100,7 +100,8 @@ static bool names_failures(tr_view response)
                  tr_json_member(response, "batchItemFailures", &arena, &list) == 0 && list.ptr[0] != 'n';
     if (named) {
         tr_json_init(&r, list, &arena);
-        named = tr_json_next(&r) != TR_JSON_ARRAY || tr_json_next(&r) != TR_JSON_ARRAY_END;
+        named = tr_json_next(&r) != TR_JSON_ARRAY;
+        named = named || tr_json_next(&r) != TR_JSON_ARRAY_END;
     }
     tr_arena_done(&arena);
     return named;

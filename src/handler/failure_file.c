@@ -162,7 +162,7 @@ static void lines_init(lines *l, int fd)
 static bool lines_next(lines *l, tr_view *ret_line, off_t *ret_at)
 {
     for (size_t scanned = 0;;) {
-        tr_view rest = tr_view_of(l->buf.ptr + l->used, l->buf.len - l->used);
+        tr_view rest = l->buf.len ? tr_view_of(l->buf.ptr + l->used, l->buf.len - l->used) : TR_VIEW("");
         size_t feed = tr_view_find(rest, TR_VIEW("\n"), scanned);
         ssize_t n = 0;
         if (feed == SIZE_MAX) {

@@ -33,6 +33,7 @@
     X(multi_cleanup)
 
 struct tr__curl {
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): a member's name cannot have any */
 #define X(name) __typeof__(&curl_##name) name;
     TR__CURL_FUNCTIONS(X)
 #undef X

@@ -510,10 +510,13 @@ static void on_waited(void *ctx, const tr_publish_result *result)
     pthread_mutex_unlock(&w->lock);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): on_waited writes there */
 int tr_publisher_put_wait(tr_publisher *p, const tr_publish_entry *entry, char *ret_event_id, tr_error *err)
 {
-    waiting w = {.lock = PTHREAD_MUTEX_INITIALIZER, .done_cond = PTHREAD_COND_INITIALIZER, .err = err};
-    w.event_id = ret_event_id;
+    waiting w = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                 .done_cond = PTHREAD_COND_INITIALIZER,
+                 .event_id = ret_event_id,
+                 .err = err};
     int e = tr_publisher_put(p, entry, -1, on_waited, &w, err);
     if (e)
         return e;

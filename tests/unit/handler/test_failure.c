@@ -59,6 +59,13 @@ static void answer(void *ctx, tr_http_request *request)
     tr_http_respond_static(request, refused ? 503 : 202, "application/json", NULL, 0, 0, TR_VIEW(""));
 }
 
+static void refuse(world *w, int requests)
+{
+    pthread_mutex_lock(&lock);
+    w->refuse = requests;
+    pthread_mutex_unlock(&lock);
+}
+
 static int setup(void **state)
 {
     world *w = calloc(1, sizeof *w);
@@ -309,7 +316,7 @@ static void a_url_is_posted_the_record(void **state)
     assert_non_null(strstr(seen(w), ",\"Records\":[{\"eventID\":\"0\",\"x\":\"éé\"},{\"eventID\":\"1\""));
     tr_error err = {0};
     const tr_failure f = {.record = TR_VIEW("{}"), .event = TR_VIEW("{}")};
-    w->refuse = 1;
+    refuse(w, 1);
     assert_int_equal(tr_failure_put(sink, &f, &err), TR_ESERVICE);
     assert_int_equal(tr_failure_put(sink, &f, &err), 0);
     assert_int_equal(tr_failure_each(sink, note, NULL, &err), TR_EUNSUPPORTED);
@@ -326,7 +333,7 @@ static void a_function_on_aws_is_invoked_with_a_signature(void **state)
     setenv("AWS_SECRET_ACCESS_KEY", "the-secret", 1);
     setenv("AWS_REGION", "us-east-1", 1);
     tr_failure_sink *sink = open_sink(w, "lambda:retry", false);
-    w->refuse = 1; /* repeated by the client */
+    refuse(w, 1); /* repeated by the client */
     put_failure(sink, "r", 1, 4);
     assert_int_equal(w->signature, 0);
     assert_non_null(
