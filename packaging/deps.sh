@@ -6,7 +6,7 @@
 set -u
 
 # package:probe. A probe is pc=NAME (known to pkg-config), cmd=NAME (in PATH) or file=PATH; several are joined by "|",
-# any of them will do.
+# any of them will do; glob=PATTERN is for paths that hold a version.
 build=(
     gcc:cmd=cc libc6-dev:file=/usr/include/stdlib.h
     make:cmd=make meson:cmd=meson ninja-build:cmd=ninja pkg-config:cmd=pkg-config
@@ -20,7 +20,7 @@ test=(
     g++:cmd=g++ clang:cmd=clang llvm:cmd=llvm-symbolizer clang-format:cmd=clang-format clang-tidy:cmd=clang-tidy
     python3:file=/usr/bin/python3 python3-boto3:file=/usr/lib/python3/dist-packages/boto3/__init__.py
     awscli:file=/usr/bin/aws nodejs:cmd=node npm:cmd=npm default-jre-headless:cmd=java
-    util-linux:cmd=taskset
+    util-linux:cmd=taskset "postgresql:glob=/usr/lib/postgresql/*/bin/initdb" chromium:cmd=chromium
 )
 
 case "${1:-build}" in
@@ -46,6 +46,7 @@ found() { # one probe
     case "$1" in
     cmd=*) command -v "${1#cmd=}" >/dev/null ;;
     file=*) [ -e "${1#file=}" ] ;;
+    glob=*) compgen -G "${1#glob=}" >/dev/null ;;
     pc=*) command -v pkg-config >/dev/null && pkg-config --exists "${1#pc=}" ;;
     esac
 }

@@ -105,6 +105,13 @@ struct tr_sink {
 
 /** A SQLite database file, in the form that docs/replicate.md describes. Several replicas may share it. */
 int tr_sink_sqlite(const char *path, tr_sink **ret_sink, tr_error *err);
+/**
+ * A PostgreSQL database, in the form that docs/replicate.md describes. `where`: a URL (postgres://…) or a
+ * connection string ("host=… dbname=…") as libpq takes it, "" for what the environment says (PGHOST, …).
+ * libpq is loaded here: TR_EUNSUPPORTED, with the package's name, where it is missing. TR_EINVAL: no
+ * connection string. The connection is made when the replica runs, and made again when it was lost.
+ */
+int tr_sink_postgres(const char *where, tr_sink **ret_sink, tr_error *err);
 /** A file of JSON lines, appended to: a line per change ({"event":…} as `tailrace tail` prints), state beside
  * it in PATH.state. */
 int tr_sink_jsonl(const char *path, tr_sink **ret_sink, tr_error *err);

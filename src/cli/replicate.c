@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: MIT */
+#include "cli/bars.h"
 #include "cli/where.h"
 
 #include <tailrace/replica.h>
 
 #include <pthread.h>
 #include <stdio.h>
-#include <unistd.h>
 
 enum { OPT_TO = 0x100, OPT_ONCE, OPT_VERIFY, OPT_SEGMENTS, OPT_RATE };
 
-#define TABLES_MAX 64
-#define BAR_WIDTH  30
+#define TABLES_MAX TR_CLI_BARS_MAX
 #define QUIET_MS   10000 /* between messages where stderr is no terminal */
 
 static const tr_cli_option options[] = {
-    {"to", OPT_TO, "sqlite:FILE|jsonl:FILE", "where the replica is kept; jsonl takes one table"},
+    {"to", OPT_TO, "sqlite:FILE|postgres:URL|jsonl:FILE", "where the replica is kept; jsonl takes one table"},
     {"once", OPT_ONCE, NULL, "end when the replica has caught up"},
     {"verify", OPT_VERIFY, NULL, "with --once: compare table and replica afterwards"},
     {"segments", OPT_SEGMENTS, "N", "parallel segments of the first copy (4)"},
@@ -22,11 +21,23 @@ static const tr_cli_option options[] = {
     TR_CLI_WHERE_OPTIONS,
     {NULL, 0, NULL, NULL}};
 
+/* "postgres://…" is a URL as a whole, "postgres:host=… dbname=…" is not. */
+static int open_postgres(const char *where, tr_sink **ret_sink, tr_error *err)
+{
+    char url[4096];
+    int n = snprintf(url, sizeof url, "%s%s", strncmp(where, "//", 2) == 0 ? "postgres:" : "", where);
+    if (n < 0 || (size_t)n >= sizeof url)
+        return tr_fail(err, TR_EINVAL, "the connection string is too long");
+    return tr_sink_postgres(url, ret_sink, err);
+}
+
 static const struct kind {
     const char *prefix;
     int (*open)(const char *where, tr_sink **ret_sink, tr_error *err);
     bool needs_rest, one_table, unreadable;
 } kinds[] = {{"sqlite:", tr_sink_sqlite, .needs_rest = true},
+             {"postgres:", open_postgres, .needs_rest = false},
+             {"postgresql:", open_postgres, .needs_rest = false},
              {"jsonl:", tr_sink_jsonl, .needs_rest = true, .one_table = true, .unreadable = true}};
 
 typedef struct replicate replicate;
@@ -43,7 +54,8 @@ typedef struct job {
     tr_error err;
     tr_verify_result verified;
     uint64_t told;
-    int64_t began_ms, told_ms;
+    int64_t began_ms, told_ms, scan_began_ms;
+    uint64_t scanned_before; /* of the scan, by an earlier process */
     tr_replica_phase told_phase;
 } job;
 
@@ -52,75 +64,73 @@ struct replicate {
     tr_cli_place place;
     const char *to;
     size_t kind; /* of `to`, in kinds */
-    bool once, verify, bar;
+    bool once, verify, bad_sink;
     uint64_t segments, rate;
     job jobs[TABLES_MAX];
     size_t count;
-    pthread_mutex_t print; /* one message at a time */
+    tr_cli_bars bars; /* a line per table */
 };
 
 /* ------------------------------------------------------------------------------------------- progress */
 
-static void time_left(const tr_replica_progress *p, int64_t spent_ms, char *out, size_t size)
+/* Rows a second, of what this process copies: an earlier one may have copied the rest. */
+static double copy_rate(const job *j, const tr_replica_progress *p)
+{
+    int64_t spent = tr_clock_mono_ms() - j->scan_began_ms;
+    return (double)(p->scanned - j->scanned_before) * 1000 / (double)(spent > 0 ? spent : 1);
+}
+
+static void time_left(double rate, const tr_replica_progress *p, char *out, size_t size)
 {
     out[0] = 0;
-    if (p->scanned && p->scan_estimate > p->scanned) {
-        int64_t left =
-            (int64_t)((double)spent_ms * (double)(p->scan_estimate - p->scanned) / (double)p->scanned / 1000);
-        (void)snprintf(out, size, ", about %lld:%02lld left", (long long)(left / 60), (long long)(left % 60));
+    if (rate > 0 && p->scan_estimate > p->scanned) {
+        uint64_t left = (uint64_t)((double)(p->scan_estimate - p->scanned) / rate);
+        (void)snprintf(out, size, ", %llu:%02llu left", (unsigned long long)(left / 60),
+                       (unsigned long long)(left % 60));
     }
 }
 
 static void line(job *j, const tr_replica_progress *p, char *out, size_t size)
 {
     int64_t spent = tr_clock_mono_ms() - j->began_ms;
-    double seconds = (double)(spent ? spent : 1) / 1000;
+    double seconds = (double)(spent > 0 ? spent : 1) / 1000;
     char left[64], lag[48] = "";
     if (p->lag_ms >= 0)
         (void)snprintf(lag, sizeof lag, ", lag %.1f s", (double)p->lag_ms / 1000);
     if (p->phase == TR_REPLICA_SCANNING) {
-        time_left(p, spent, left, sizeof left);
-        (void)snprintf(out, size, "%s: copying, %llu of about %llu rows (%.0f/s)%s; %llu changes%s", j->table,
-                       (unsigned long long)p->scanned, (unsigned long long)p->scan_estimate,
-                       (double)p->scanned / seconds, left, (unsigned long long)p->changes, lag);
+        double rate = copy_rate(j, p);
+        time_left(rate, p, left, sizeof left);
+        (void)snprintf(out, size, "%s: copying, %llu of ~%llu rows, %.0f/s%s; %llu changes%s", j->table,
+                       (unsigned long long)p->scanned, (unsigned long long)p->scan_estimate, rate, left,
+                       (unsigned long long)p->changes, lag);
     } else {
-        (void)snprintf(out, size, "%s: %s, %llu changes (%.0f/s)%s", j->table,
-                       tr_replica_phase_name(p->phase), (unsigned long long)p->changes,
-                       (double)p->changes / seconds, lag);
+        (void)snprintf(out, size, "%s: %s, %llu changes, %.0f/s%s", j->table, tr_replica_phase_name(p->phase),
+                       (unsigned long long)p->changes, (double)p->changes / seconds, lag);
     }
-}
-
-static void draw_bar(job *j, const tr_replica_progress *p)
-{
-    char text[512], bar[BAR_WIDTH + 1];
-    line(j, p, text, sizeof text);
-    size_t filled = p->phase != TR_REPLICA_SCANNING ? BAR_WIDTH
-                    : p->scan_estimate              ? (size_t)(p->scanned * BAR_WIDTH / p->scan_estimate)
-                                                    : 0;
-    for (size_t i = 0; i < BAR_WIDTH; i++)
-        bar[i] = i < filled ? '#' : '.';
-    bar[BAR_WIDTH] = 0;
-    (void)fprintf(stderr, "\r\033[K[%s] %s", bar, text);
-    (void)fflush(stderr);
 }
 
 static void on_progress(void *ctx, const tr_replica_progress *p)
 {
     job *j = ctx;
     replicate *all = j->all;
+    char text[TR_CLI_BAR_BYTES - 40];
     int64_t now = tr_clock_mono_ms();
     bool turned = p->phase != j->told_phase;
-    pthread_mutex_lock(&all->print);
-    if (all->bar) {
-        draw_bar(j, p);
+    if (p->phase == TR_REPLICA_SCANNING && (turned || p->scanned < j->scanned_before)) {
+        j->scan_began_ms = now;
+        j->scanned_before = p->scanned;
+    }
+    j->told_phase = p->phase;
+    line(j, p, text, sizeof text);
+    double part = p->phase != TR_REPLICA_SCANNING ? 1
+                  : p->scan_estimate              ? (double)p->scanned / (double)p->scan_estimate
+                                                  : 0;
+    if (all->bars.on) {
+        tr_cli_bars_set(&all->bars, (size_t)(j - all->jobs), part, text);
     } else if (turned || now - j->told_ms >= QUIET_MS) {
-        char text[512];
-        line(j, p, text, sizeof text);
         tr_cli_message(TR_LOG_INFO, "%s", text);
         j->told_ms = now;
     }
-    j->told_phase = p->phase;
-    pthread_mutex_unlock(&all->print);
 }
 
 /* --------------------------------------------------------------------------------------------- verify */
@@ -162,8 +172,8 @@ static int verify(job *j)
     if (j->verified.differences)
         return tr_fail(&j->err, TR_ECONFLICT, "%s: table and replica differ in %llu of %llu rows", j->table,
                        (unsigned long long)j->verified.differences, (unsigned long long)j->verified.rows);
-    tr_cli_message(TR_LOG_INFO, "%s: table and replica are equal, %llu rows", j->table,
-                   (unsigned long long)j->verified.rows);
+    tr_cli_bars_message(&j->all->bars, TR_LOG_INFO, "%s: table and replica are equal, %llu rows", j->table,
+                        (unsigned long long)j->verified.rows);
     return 0;
 }
 
@@ -173,11 +183,6 @@ static void *run_job(void *ctx)
 {
     job *j = ctx;
     j->code = tr_replica_run(j->replica, &j->err);
-    if (j->all->bar) {
-        pthread_mutex_lock(&j->all->print);
-        (void)fputc('\n', stderr);
-        pthread_mutex_unlock(&j->all->print);
-    }
     if (!j->code && j->all->verify && !tr_cli_stopped())
         j->code = verify(j);
     return NULL;
@@ -197,10 +202,11 @@ static int open_job(replicate *all, job *j, const char *table, tr_error *err)
                             .once = all->once,
                             .on_progress = on_progress,
                             .ctx = j,
-                            .logger = tr_cli_logger()};
+                            .logger = tr_cli_bars_logger(&all->bars)};
     int e = tr_cli_another_client(&all->where, &all->place, &j->client, err);
     if (!e)
         e = open_sink(all, &o.sink, err);
+    all->bad_sink = e == TR_EINVAL && !o.sink;
     if (!e && (e = tr_replica_new(j->client, &o, &j->replica, err)))
         o.sink->free(o.sink);
     return e;
@@ -254,7 +260,7 @@ static int check(const tr_cli *cli, replicate *all)
 {
     all->kind = kind_of(all->to);
     if (all->kind == TR_COUNT(kinds))
-        return tr_cli_usage(cli, "--to takes sqlite:FILE or jsonl:FILE, not '%s'", all->to);
+        return tr_cli_usage(cli, "--to takes sqlite:FILE, postgres:URL or jsonl:FILE, not '%s'", all->to);
     if (kinds[all->kind].one_table && cli->argc > 1)
         return tr_cli_usage(cli, "jsonl takes one table: run one command per table");
     if (kinds[all->kind].unreadable && all->verify)
@@ -311,8 +317,7 @@ static int run(tr_cli *cli)
     int usage = parse(cli, &all);
     if (usage)
         return usage < 0 ? TR_EXIT_OK : usage;
-    all.bar = isatty(STDERR_FILENO) && cli->argc == 1;
-    (void)pthread_mutex_init(&all.print, NULL);
+    tr_cli_bars_init(&all.bars, (size_t)cli->argc);
     int e = tr_cli_catch_signals(&err);
     if (!e)
         e = tr_cli_connect(&all.where, &all.place, &err);
@@ -320,21 +325,23 @@ static int run(tr_cli *cli)
         e = open_job(&all, &all.jobs[i], cli->argv[i], &err);
         all.count++;
     }
-    int exit_code = e ? tr_cli_fail(&err) : run_jobs(&all);
+    int exit_code = e == TR_EINVAL && all.bad_sink ? tr_cli_usage(cli, "--to: %s", err.message)
+                    : e                            ? tr_cli_fail(&err)
+                                                   : run_jobs(&all);
     for (size_t i = 0; i < all.count; i++) {
         tr_replica_free(all.jobs[i].replica);
         tr_client_free(all.jobs[i].client);
     }
     tr_cli_disconnect(&all.place);
-    (void)pthread_mutex_destroy(&all.print);
+    tr_cli_bars_done(&all.bars);
     return exit_code;
 }
 
 const tr_cli_command tr_cli_replicate = {
     .name = "replicate",
-    .summary = "Keep a copy of tables up to date in a SQLite file or as JSON lines.",
+    .summary = "Keep a copy of tables up to date in SQLite, PostgreSQL or as JSON lines.",
     .arguments = "TABLE…",
     .text = "Copies the tables, then follows their streams. Can be stopped at any moment, also by kill -9;\n"
-            "started again it goes on where it was. A SQLite replica can be queried meanwhile.",
+            "started again it goes on where it was. A replica in a database can be queried meanwhile.",
     .options = options,
     .run = run};
