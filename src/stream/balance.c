@@ -8,16 +8,11 @@
  * checkpoints, and hands over.
  */
 
-typedef struct load {
-    const char *owner;
-    size_t leases;
-} load;
-
-/** Counts of leases by owner; only the owners of live ones are there, this worker first. */
+/** What there is to share. Every owner's live leases are counted in its name. */
 typedef struct loads {
-    load *list;
-    size_t count, capacity;
     size_t leases; /* that can be worked on */
+    size_t mine;
+    size_t owners; /* of live ones, and this worker */
 } loads;
 
 static bool unfinished(const tr__shard *s)
@@ -28,46 +23,40 @@ static bool unfinished(const tr__shard *s)
 /** Not of another stream, and its parent is finished. */
 static bool workable(tr__core *core, const tr__shard *s)
 {
-    return unfinished(s) && (s->listed || s->lease->nowhere) && tr__graph_parent_done(core, s);
+    return unfinished(s) && (s->listed || s->lease->kin || s->lease->nowhere) &&
+           tr__graph_parent_done(core, s);
 }
 
+/** What was not seen to change for the fail-over time is nobody's; time in which nobody looked proves
+ * nothing. */
 static bool live(const tr__core *core, const tr__lease *l)
 {
-    return l->mine || (l->owner[0] && core->now - l->observed_ms < core->fleet->failover_ms);
+    return l->mine || (l->owner[0] && l->looked_ms - l->observed_ms < core->fleet->failover_ms);
 }
 
-static bool count_for(loads *ls, const char *owner, size_t n)
+static tr__name *name_of(const tr__lease *l)
 {
-    for (size_t i = 0; i < ls->count; i++) {
-        if (strcmp(ls->list[i].owner, owner) == 0) {
-            ls->list[i].leases += n;
-            return true;
-        }
-    }
-    if (ls->count == ls->capacity) {
-        size_t capacity = ls->capacity ? ls->capacity * 2 : 16;
-        load *list = tr_realloc(ls->list, capacity * sizeof *list);
-        if (!list)
-            return false;
-        ls->list = list;
-        ls->capacity = capacity;
-    }
-    ls->list[ls->count++] = (load){.owner = owner, .leases = n};
-    return true;
+    return container_of(l->owner, tr__name, text);
 }
 
-static bool count_all(tr__core *core, loads *ls)
+static loads count_all(tr__core *core)
 {
-    bool ok = count_for(ls, core->fleet->worker, 0);
-    for (tr__shard *s = core->shards; s && ok; s = s->hh.next) {
+    tr__fleet *f = core->fleet;
+    loads ls = {.owners = 1};
+    for (tr__name *n = f->names; n; n = n->hh.next)
+        n->leases = 0;
+    for (tr__shard *s = core->shards; s; s = s->hh.next) {
         if (!workable(core, s))
             continue;
-        ls->leases++;
-        tr__lease *l = s->lease;
-        if (l->mine ? !l->giving : live(core, l))
-            ok = count_for(ls, l->mine ? core->fleet->worker : l->owner, 1);
+        ls.leases++;
+        const tr__lease *l = s->lease;
+        if (l->mine)
+            ls.mine += !l->giving;
+        else if (live(core, l) && strcmp(l->owner, f->worker) != 0)
+            ls.owners += name_of(l)->leases++ == 0;
     }
-    return ok;
+    f->workers = ls.owners;
+    return ls;
 }
 
 /** Takes up to `need` of the leases that nobody holds, beginning anywhere, so that workers do not run into
@@ -90,24 +79,24 @@ static size_t take_free(tr__core *core, size_t need)
     return taken;
 }
 
-static const load *most_loaded(const loads *ls)
+static const tr__name *most_loaded(const tr__core *core)
 {
-    const load *most = NULL;
-    for (size_t i = 1; i < ls->count; i++)
-        if (!most || ls->list[i].leases > most->leases)
-            most = &ls->list[i];
+    const tr__name *most = NULL;
+    for (const tr__name *n = core->fleet->names; n; n = n->hh.next)
+        if (n->leases && (!most || n->leases > most->leases))
+            most = n;
     return most;
 }
 
-static void ask_for_one(tr__core *core, const loads *ls, size_t target, size_t need)
+static void ask_for_one(tr__core *core, size_t target, size_t need)
 {
-    const load *most = most_loaded(ls);
+    const tr__name *most = most_loaded(core);
     if (!most || most->leases < target || (most->leases == target && need < 2) || most->leases < 2)
         return;
     size_t pick = tr_rng_below(&core->rng, most->leases);
     for (tr__shard *s = core->shards; s; s = s->hh.next) {
         tr__lease *l = s->lease;
-        if (!workable(core, s) || l->mine || strcmp(l->owner, most->owner) != 0 || !live(core, l))
+        if (!workable(core, s) || l->mine || l->owner != most->text || !live(core, l))
             continue;
         if (pick-- > 0)
             continue;
@@ -146,15 +135,12 @@ void tr__fleet_balance(tr__core *core)
         return;
     if (f->asked)
         press(core);
-    loads ls = {0};
-    if (count_all(core, &ls)) {
-        size_t target = (ls.leases + ls.count - 1) / ls.count;
-        if (f->max_leases && target > f->max_leases)
-            target = f->max_leases;
-        size_t mine = ls.list[0].leases, need = target > mine ? target - mine : 0;
-        size_t taken = need ? take_free(core, need) : 0;
-        if (need && !taken && !f->asked)
-            ask_for_one(core, &ls, target, need);
-    }
-    tr_free(ls.list);
+    loads ls = count_all(core);
+    size_t target = (ls.leases + ls.owners - 1) / ls.owners;
+    if (f->max_leases && target > f->max_leases)
+        target = f->max_leases;
+    size_t need = target > ls.mine ? target - ls.mine : 0;
+    size_t taken = need ? take_free(core, need) : 0;
+    if (need && !taken && !f->asked)
+        ask_for_one(core, target, need);
 }

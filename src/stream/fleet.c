@@ -11,6 +11,10 @@
 /** Rows that are put at a time. */
 #define MAKING_MAX 16
 
+/** Workers for whom the lease table is scanned thrice in a fail-over time each; more of them scan less often.
+ */
+#define SCANNERS 32
+
 static void scan_due(tr__core *core, tr__timer *timer);
 
 int tr__fleet_new(tr__core *core, const tr_fleet_options *o)
@@ -37,12 +41,70 @@ void tr__fleet_free(tr__core *core)
     tr__fleet *f = core->fleet;
     if (!f)
         return;
+    tr__name *name, *tmp;
+    HASH_ITER(hh, f->names, name, tmp)
+    {
+        HASH_DEL(f->names, name);
+        tr_free(name);
+    }
     tr_free(f->table);
     tr_free(f->worker);
     tr_free(f->arns);
     tr_free(f->labels);
     tr_free(f);
     core->fleet = NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------ names */
+
+const char *tr__fleet_name(tr__core *core, tr_view text)
+{
+    tr__fleet *f = core->fleet;
+    tr__name *name = NULL;
+    size_t len = text.len <= TR__WORKER_ID_MAX ? text.len : TR__WORKER_ID_MAX;
+    if (len)
+        HASH_FIND(hh, f->names, text.ptr, len, name);
+    if (!len || name)
+        return name ? name->text : "";
+    name = tr_calloc(1, sizeof *name + len + 1);
+    if (!name)
+        return ""; /* a lease without an owner is not taken for that: its row has one */
+    memcpy(name->text, text.ptr, len);
+    HASH_ADD_KEYPTR(hh, f->names, name->text, len, name);
+    if (!name->hh.tbl) {
+        tr_free(name);
+        return "";
+    }
+    return name->text;
+}
+
+static void use_name(const char *text, uint64_t scan)
+{
+    if (text[0])
+        container_of(text, tr__name, text)->used = scan;
+}
+
+/** Forgets the names of workers that are in no row. */
+static void forget_names(tr__core *core)
+{
+    tr__fleet *f = core->fleet;
+    for (tr__shard *s = core->shards; s; s = s->hh.next) {
+        use_name(s->lease->owner, f->scan);
+        use_name(s->lease->handover_to, f->scan);
+    }
+    tr__name *name, *tmp;
+    HASH_ITER(hh, f->names, name, tmp)
+    {
+        if (name->used == f->scan)
+            continue;
+        HASH_DEL(f->names, name);
+        tr_free(name);
+    }
+}
+
+int64_t tr__fleet_share(const tr__core *core)
+{
+    return core->fleet && core->fleet->workers > 1 ? (int64_t)core->fleet->workers : 1;
 }
 
 /* ------------------------------------------------------------------------------------------------ scans */
@@ -125,8 +187,14 @@ static void table_made(tr__core *core, const tr__answer *a)
 static void take_row(tr__core *core, const tr__row *row)
 {
     tr__shard *s = tr__graph_find(core, row->key);
-    if (!s && tr__graph_add(core, row->key, row->parent, &s))
-        return;
+    if (!s) {
+        const tr__shard *p = tr__graph_find(core, row->parent);
+        /* while streams are being looked through, what is listed may be of any of them */
+        bool kin = p && core->stage == TR__STAGE_RUN && (p->listed || p->lease->kin);
+        if (tr__graph_add(core, row->key, row->parent, &s))
+            return;
+        s->lease->kin = kin;
+    }
     core->fleet->any_row = true;
     /* what we would have skipped at a start of our own is another worker's to decide */
     if (core->stage == TR__STAGE_SAVE && !core->resumed && s->phase == TR__PHASE_FINISHED)
@@ -150,10 +218,13 @@ static void scanned(tr__core *core)
         if (!s->listed)
             tr__graph_remove(core, s);
     }
+    forget_names(core);
     if (core->stopping)
         return;
     /* while a lease is on its way to us, look more often */
     int64_t every = f->failover_ms / (f->asked ? 10 : 3);
+    if (!f->asked && tr__fleet_share(core) > SCANNERS)
+        every = every * tr__fleet_share(core) / SCANNERS;
     tr__timer_set(core, &f->timer,
                   core->now + every / 2 + 1 + tr_backoff_ms(&core->rng, 0, every / 2, every));
     if (core->stage == TR__STAGE_LEASES) {

@@ -329,14 +329,6 @@ bool tr__lease_fill(tr__core *core, tr__pending *call, tr__req *req)
 
 /* ---------------------------------------------------------------------------------------------- answers */
 
-static void copy_name(char *to, tr_view from)
-{
-    size_t n = from.len <= TR__WORKER_ID_MAX ? from.len : TR__WORKER_ID_MAX;
-    if (n)
-        memcpy(to, from.ptr, n);
-    to[n] = 0;
-}
-
 /** Whether the owner has been asked for it by somebody else. */
 static void see_handover(tr__core *core, tr__lease *l)
 {
@@ -344,17 +336,20 @@ static void see_handover(tr__core *core, tr__lease *l)
         tr__lease_give(core, l);
 }
 
-static void know(tr__core *core, tr__lease *l, const tr__row *row)
+/** False if nothing has happened to the row. */
+static bool know(tr__core *core, tr__lease *l, const tr__row *row)
 {
     bool moved = !l->row || row->counter != l->counter || !tr_view_is(row->owner, l->owner);
     if (moved)
         l->observed_ms = core->now;
     l->row = true;
     l->seen = core->fleet->scan;
+    l->looked_ms = core->now;
     l->counter = row->counter;
     l->owner_switches = row->owner_switches;
-    copy_name(l->owner, row->owner);
-    copy_name(l->handover_to, row->handover_to);
+    l->owner = tr__fleet_name(core, row->owner);
+    l->handover_to = tr__fleet_name(core, row->handover_to);
+    return moved;
 }
 
 /** The position of a lease that is not ours: for balancing, and to see parents finished. */
@@ -382,17 +377,17 @@ void tr__lease_row(tr__core *core, tr__shard *s, const tr__row *row)
     bool me = row->owner.len && tr_view_is(row->owner, core->fleet->worker);
     if (l->mine) {
         if (!me) {
-            know(core, l, row);
+            (void)know(core, l, row);
             tr__lease_lost(core, l);
             look_on(core, s, row);
         } else {
-            copy_name(l->handover_to, row->handover_to);
+            l->handover_to = tr__fleet_name(core, row->handover_to);
             see_handover(core, l);
         }
         return;
     }
-    know(core, l, row);
-    look_on(core, s, row);
+    if (know(core, l, row) || core->stage != TR__STAGE_RUN)
+        look_on(core, s, row);
     if (me && s->phase != TR__PHASE_FINISHED && !core->stopping) {
         /* handed over to us, or taken by a write whose answer was lost */
         l->wanted = true;
@@ -404,7 +399,7 @@ static void row_is_gone(tr__core *core, tr__lease *l)
 {
     l->row = false;
     l->counter = 0;
-    l->owner[0] = l->handover_to[0] = 0;
+    l->owner = l->handover_to = "";
     l->vanished = core->fleet->scan;
     if (l->mine)
         tr__lease_lost(core, l);
@@ -435,7 +430,7 @@ static void kept(tr__core *core, tr__lease *l, const tr__pending *call, const tr
     renewed(core, l, call->sent_ms);
     plan(core, l);
     if (a->count) {
-        copy_name(l->handover_to, a->rows[0].handover_to);
+        l->handover_to = tr__fleet_name(core, a->rows[0].handover_to);
         see_handover(core, l);
     }
     tr__lease_next(core, l);
@@ -446,9 +441,9 @@ static void given(tr__core *core, tr__lease *l)
     tr__shard *s = l->shard;
     bool end = s->ack.kind == TR__POS_END && l->write_version == s->version;
     l->counter++;
-    copy_name(l->owner, end ? (tr_view){0} : tr_view_str(l->handover_to));
-    l->handover_to[0] = 0;
-    l->observed_ms = core->now;
+    l->owner = end ? "" : l->handover_to;
+    l->handover_to = "";
+    l->observed_ms = l->looked_ms = core->now;
     if (!end && s->ack.kind == TR__POS_END) {
         /* it was read to its end while the write was under way: that is for the next owner to find out */
         tr__lease_lost(core, l);
@@ -478,7 +473,7 @@ static void looked(tr__core *core, tr__lease *l, const tr__answer *a)
     }
     const tr__row *row = &a->rows[0];
     bool me = row->owner.len && tr_view_is(row->owner, core->fleet->worker);
-    know(core, l, row);
+    (void)know(core, l, row);
     if (l->mine && !me)
         tr__lease_lost(core, l);
     if (!l->mine)
@@ -497,7 +492,7 @@ static void succeeded(tr__core *core, tr__lease *l, const tr__pending *call, con
     switch (l->doing) {
     case TR__LEASE_TAKE:
         if (a->count) {
-            know(core, l, &a->rows[0]);
+            (void)know(core, l, &a->rows[0]);
             gained(core, l, &a->rows[0], call->sent_ms);
         }
         break;
@@ -513,9 +508,9 @@ static void succeeded(tr__core *core, tr__lease *l, const tr__pending *call, con
     case TR__LEASE_MAKE:
         l->row = true;
         l->counter = l->owner_switches = 0;
-        l->owner[0] = l->handover_to[0] = 0;
+        l->owner = l->handover_to = "";
         l->seen = core->fleet->scan;
-        l->observed_ms = core->now;
+        l->observed_ms = l->looked_ms = core->now;
         written(core, l);
         tr__fleet_row_made(core);
         break;
@@ -584,6 +579,7 @@ int tr__lease_init(tr__core *core, tr__shard *s)
     if (!l)
         return TR_ENOMEM;
     l->shard = s;
+    l->owner = l->handover_to = "";
     l->timer.fn = timer_due;
     l->expiry.fn = expiry_due;
     tr_buf_init(&l->start, TR__ITERATOR_MAX + 1024);

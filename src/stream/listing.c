@@ -16,6 +16,8 @@
 #define LOOKUPS_MAX   12
 #define LOOKUP_MIN_MS 250
 #define LOOKUP_MAX_MS 15000
+/** The longest time between the listings of one worker of a fleet. */
+#define SHARED_MAX_MS (4 * 3600 * 1000)
 /** Between listings that are to settle a doubt. */
 #define DOUBT_EVERY_MS 2000
 
@@ -245,6 +247,31 @@ static void count_absent(tr__core *core)
     }
 }
 
+/** Whether a closed shard's children were looked for in vain, so that only a listing can bring them. */
+static bool has_childless(const tr__core *core)
+{
+    if (core->disabled)
+        return false;
+    for (const tr__shard *s = core->shards; s; s = s->hh.next)
+        if (s->lookups >= LOOKUPS_MAX && !s->children)
+            return true;
+    return false;
+}
+
+/**
+ * The workers of a fleet learn of new shards from their rows: it is enough that all of them together list as
+ * often as one would. At random, so that they do not do it together.
+ */
+static int64_t shared_wait(tr__core *core, int64_t wait)
+{
+    int64_t share = tr__fleet_share(core);
+    if (share == 1)
+        return wait;
+    if (wait > SHARED_MAX_MS / share)
+        return wait > SHARED_MAX_MS ? wait : SHARED_MAX_MS;
+    return wait * share / 2 + (int64_t)tr_rng_below(&core->rng, (uint64_t)(wait * share) + 1);
+}
+
 static void next_listing(tr__core *core)
 {
     if (core->o.manual || core->stopping)
@@ -253,6 +280,8 @@ static void next_listing(tr__core *core)
     bool doubt = tr__graph_has_doubtful(core) || core->quiet_listing || core->stage == TR__STAGE_LIST;
     if (doubt && wait > DOUBT_EVERY_MS)
         wait = DOUBT_EVERY_MS;
+    else if (!doubt && core->stage == TR__STAGE_RUN && !has_childless(core))
+        wait = shared_wait(core, wait);
     tr__timer_set(core, &core->listing_timer, core->now + wait + 1);
 }
 

@@ -213,6 +213,14 @@ typedef enum tr__lease_act {
     TR__LEASE_DROP  /* delete the row */
 } tr__lease_act;
 
+/** A worker's name, kept once however many leases it has. Fields of leases point to its text. */
+typedef struct tr__name {
+    UT_hash_handle hh;
+    size_t leases; /* live ones, as of the last balancing */
+    uint64_t used; /* number of the last scan that found it in a row */
+    char text[];
+} tr__name;
+
 /** A shard's row in the lease table, as this worker knows it. */
 typedef struct tr__lease {
     tr__shard *shard;
@@ -226,13 +234,15 @@ typedef struct tr__lease {
     bool somewhere; /* one of the table's streams has the shard */
     bool nowhere;   /* none of the table's streams had the shard when we looked */
     uint64_t counter, owner_switches;
-    char owner[TR__WORKER_ID_MAX + 1];       /* "" if none */
-    char handover_to[TR__WORKER_ID_MAX + 1]; /* who has asked for it */
-    int64_t observed_ms;                     /* mono: when the row was last seen to change */
-    int64_t renewed_ms;                      /* mono: when the last write that succeeded was sent */
-    int64_t giving_ms;                       /* mono: when giving began */
-    uint64_t seen;     /* number of the last scan that had it, or that was under way when we wrote it */
-    uint64_t vanished; /* number of the scan that first had it no longer; 0 */
+    bool kin; /* the row came before the listing that has the shard, but after one that has its parent */
+    const char *owner;       /* "" if none, else the text of a name */
+    const char *handover_to; /* who has asked for it; the same */
+    int64_t observed_ms;     /* mono: when the row was last seen to change */
+    int64_t looked_ms;       /* mono: when it was last seen */
+    int64_t renewed_ms;      /* mono: when the last write that succeeded was sent */
+    int64_t giving_ms;       /* mono: when giving began */
+    uint64_t seen;           /* number of the last scan that had it, or that was under way when we wrote it */
+    uint64_t vanished;       /* number of the scan that first had it no longer; 0 */
     tr__lease_act doing;
     uint64_t call_id; /* of the request under way; 0: none */
     unsigned failures;
@@ -260,6 +270,8 @@ typedef struct tr__fleet {
     tr__shard *asked; /* the one lease we have asked another worker for */
     int64_t asked_ms;
     size_t held;
+    size_t workers;      /* with live leases, as of the last balancing, and this one; 0 before it */
+    tr__name *names;     /* hash by text */
     size_t nowhere_open; /* unfinished rows of streams that are gone: told as gaps before anything is read */
     bool confirmed;      /* a scan after the first listing has shown that the table is still empty */
     uint64_t confirm_after;
@@ -558,6 +570,10 @@ void tr__lease_answer(tr__core *core, tr__pending *call, tr__answer *answer);
 int tr__fleet_new(tr__core *core, const tr_fleet_options *options);
 void tr__fleet_free(tr__core *core);
 void tr__fleet_start(tr__core *core);
+/** The text of a name, "" for an empty one or without memory. Valid until a scan finds it in no row. */
+const char *tr__fleet_name(tr__core *core, tr_view name);
+/** How many times less often each of so many workers has to look at what all look at. */
+int64_t tr__fleet_share(const tr__core *core);
 /** The graph was cleared: what was under way will not be answered. */
 void tr__fleet_reset(tr__core *core);
 void tr__fleet_choose(tr__core *core);
