@@ -109,6 +109,9 @@ int tr__core_new(const tr_stream_options *options, bool store, uint64_t seed, in
 /** Events that are out must have been given back. NULL is fine. */
 void tr__core_free(tr__core *core);
 
+/** From how many workers on a fleet scans its table less often; for the simulator, whose fleets are small. */
+void tr__core_set_scanners(tr__core *core, unsigned workers);
+
 /** What the time is; runs what is due. Must come before every other entry. mono_ms never goes back. */
 void tr__core_time(tr__core *core, int64_t mono_ms, int64_t wall_ms);
 /** When tr__core_time wants to be called next, INT64_MAX: not without another entry. */

@@ -11,8 +11,7 @@
 /** Rows that are put at a time. */
 #define MAKING_MAX 16
 
-/** Workers for whom the lease table is scanned thrice in a fail-over time each; more of them scan less often.
- */
+/** Workers who scan the lease table thrice in a fail-over time each; more of them scan less often. */
 #define SCANNERS 32
 
 static void scan_due(tr__core *core, tr__timer *timer);
@@ -27,6 +26,7 @@ int tr__fleet_new(tr__core *core, const tr_fleet_options *o)
     f->failover_ms = o->failover_ms > 0 ? o->failover_ms : 10000;
     f->handover_ms = o->handover_ms > 0 ? o->handover_ms : f->failover_ms;
     f->max_leases = o->max_leases;
+    f->scanners = SCANNERS;
     f->timer.fn = scan_due;
     f->table = tr_strdup(o->lease_table);
     char generated[64];
@@ -34,6 +34,11 @@ int tr__fleet_new(tr__core *core, const tr_fleet_options *o)
                    (unsigned long long)tr_rng_next(&core->rng));
     f->worker = tr_strdup(o->worker_id && o->worker_id[0] ? o->worker_id : generated);
     return f->table && f->worker ? 0 : TR_ENOMEM;
+}
+
+void tr__core_set_scanners(tr__core *core, unsigned workers)
+{
+    core->fleet->scanners = workers;
 }
 
 void tr__fleet_free(tr__core *core)
@@ -223,8 +228,8 @@ static void scanned(tr__core *core)
         return;
     /* while a lease is on its way to us, look more often */
     int64_t every = f->failover_ms / (f->asked ? 10 : 3);
-    if (!f->asked && tr__fleet_share(core) > SCANNERS)
-        every = every * tr__fleet_share(core) / SCANNERS;
+    if (!f->asked && tr__fleet_share(core) > f->scanners)
+        every = every * tr__fleet_share(core) / f->scanners;
     tr__timer_set(core, &f->timer,
                   core->now + every / 2 + 1 + tr_backoff_ms(&core->rng, 0, every / 2, every));
     if (core->stage == TR__STAGE_LEASES) {
@@ -307,7 +312,8 @@ static void next_stream(tr__core *core)
 {
     tr__fleet *f = core->fleet;
     bool last = f->arn_next == f->arn_count;
-    size_t which = last ? (f->chosen ? f->chosen - 1 : f->arn_count - 1) : f->arn_next;
+    /* if none has rows, they are of streams that are gone, and the oldest that is there comes next */
+    size_t which = last ? (f->chosen ? f->chosen - 1 : 0) : f->arn_next;
     (void)snprintf(core->arn, sizeof core->arn, "%s", f->arns[which]);
     (void)snprintf(core->label, sizeof core->label, "%s", f->labels[which]);
     f->arn_next++;

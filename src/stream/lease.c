@@ -386,7 +386,8 @@ void tr__lease_row(tr__core *core, tr__shard *s, const tr__row *row)
         }
         return;
     }
-    if (know(core, l, row) || core->stage != TR__STAGE_RUN)
+    /* an end that we had reached but could not save is not the row's */
+    if (know(core, l, row) || core->stage != TR__STAGE_RUN || s->ack.kind == TR__POS_END)
         look_on(core, s, row);
     if (me && s->phase != TR__PHASE_FINISHED && !core->stopping) {
         /* handed over to us, or taken by a write whose answer was lost */

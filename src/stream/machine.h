@@ -258,7 +258,8 @@ typedef struct tr__fleet {
     bool no_create;
     int64_t failover_ms, handover_ms;
     unsigned max_leases;
-    bool ready; /* the table is there */
+    int64_t scanners; /* so many workers scan without regard to each other */
+    bool ready;       /* the table is there */
     bool scanning;
     bool any_row;         /* the table was not empty when we came */
     uint64_t scan;        /* number of the scan under way or last done */

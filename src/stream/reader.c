@@ -142,7 +142,7 @@ void tr__reader_open(tr__core *core, tr__shard *s)
     s->page_ms = 0;
     s->from = s->ack;
     s->read_seq = s->ack.kind == TR__POS_AFTER ? s->ack.seq : (tr__seq){0};
-    s->verify = s->ended = false;
+    s->verify = s->ended = s->first_page_done = false;
     s->late_check = s->ack.kind == TR__POS_TRIM || s->ack.kind == TR__POS_LATEST;
     s->empties = s->empty_run = s->failures = s->trims = s->missing = 0;
     s->skip_since_ms = s->ack.since_ms;

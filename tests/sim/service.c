@@ -493,6 +493,7 @@ static bool get_records(sim *s, sim_request *request, sim_reply *reply)
         return true;
     }
     sim_check_read(s, (int)shard);
+    sh->denied = 0;
     size_t count = sh->count - place;
     if (count > req->limit)
         count = req->limit;
@@ -576,6 +577,17 @@ void sim_service_finish(sim *s)
         tr_free(s->shards[i].records);
 }
 
+/** The shard that a request is about. */
+static sim_shard *shard_of(sim *s, const tr__req *req)
+{
+    unsigned shard;
+    int i = req->kind == TR__REQ_GET_ITERATOR ? sim_shard_find(s, req->shard_id) : -1;
+    if (req->kind == TR__REQ_GET_RECORDS && sscanf(req->iterator.ptr, "it:%u:", &shard) == 1 &&
+        shard < s->shard_count)
+        i = (int)shard;
+    return i < 0 ? NULL : &s->shards[i];
+}
+
 bool sim_service_do(sim *s, sim_request *request, sim_reply *reply)
 {
     const tr__req *req = &request->req;
@@ -588,9 +600,12 @@ bool sim_service_do(sim *s, sim_request *request, sim_reply *reply)
         return true;
     }
     /* but never so often that it has to be believed */
-    if (s->faults && req->kind <= TR__REQ_GET_RECORDS && s->calm > 20 &&
+    sim_shard *asked = shard_of(s, req);
+    if (s->faults && req->kind <= TR__REQ_GET_RECORDS && s->calm > 20 && !(asked && asked->denied) &&
         sim_chance(s, s->c.p_spurious_missing)) {
         s->calm = 0;
+        if (asked)
+            asked->denied++;
         missing(reply);
         return true;
     }

@@ -118,6 +118,7 @@ static void configure(sim *s)
     c->failover_ms = sim_between(s, 2000, 10000);
     c->filter = sim_chance(s, 150);
     c->filter_mode = (unsigned)sim_below(s, 3);
+    c->scanners = c->fleet ? (unsigned)sim_below(s, 3) : 0;
     configure_faults(s);
 }
 

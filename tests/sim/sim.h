@@ -72,6 +72,7 @@ typedef struct sim_shard {
     bool gap_told;  /* some gap of it was told */
     size_t empties_at;
     unsigned empties; /* pages in a row, at that place, although there was more */
+    unsigned denied;  /* how often it was said not to be there since records of it were last given */
     bool skipped;     /* before the start */
     bool imported;    /* has an iterator in the imported state, behind import_number */
     uint64_t import_number;
@@ -102,6 +103,7 @@ typedef struct sim_config {
     bool trims, disables, deletes, splits, import_state, import_expired, filter;
     unsigned filter_mode; /* ShardFilter: 0 honoured, 1 ignored, 2 refused */
     int64_t late_listing_ms;
+    unsigned scanners; /* 0: as it is */
     /* chances in 1/1000 */
     unsigned p_throttle, p_error, p_lost, p_slow, p_empty, p_spurious_trim, p_spurious_missing, p_store_fail,
         p_nack;

@@ -509,6 +509,8 @@ void sim_worker_start(sim *s, sim_worker *w)
         return;
     }
     sim_trace(s, "%s born", w->name);
+    if (s->c.scanners)
+        tr__core_set_scanners(w->core, s->c.scanners);
     w->alive = true;
     tr__core_set_server(w->core, s->c.server);
     if (s->c.manual)
