@@ -78,7 +78,7 @@ typedef struct tr_subscription_options {
                           TR_FROM_NOW and there is a fleet. Where it goes on, `from` is not looked at; a file
                           that was begun for other stores, types or another table is refused. */
     const tr_fleet_options *fleet; /**< Optional: share the work. */
-    bool once; /**< end (TR_ECLOSED) when everything that is there has been acknowledged; TR_ETIMEOUT after 60
+    bool once; /**< end (TR_ECLOSED) when everything that is there has been acknowledged; TR_ECANCELED after 60
                   s without progress */
     unsigned segments;        /**< the table is read in so many parts at a time; 0: 4 */
     uint64_t rows_per_second; /**< of that reading; 0: as fast as it goes */

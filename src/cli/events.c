@@ -35,10 +35,12 @@ enum {
     OPT_BUS,
     OPT_MESSAGE,
     OPT_ON_FAILURE,
+    OPT_VERSION,
     OPT_TYPE,
     OPT_RATE,
     OPT_BATCH,
-    OPT_ONCE
+    OPT_ONCE,
+    OPT_REBUILD
 };
 
 static const tr_cli_option options[] = {
@@ -65,16 +67,19 @@ static const tr_cli_option options[] = {
     {"all", OPT_ALL, NULL, "list: all pages"},
     {"at", OPT_AT, "TIME", "aggregate: as it was then (RFC 3339)"},
     {"rules", OPT_RULES, "FILE",
-     "aggregate, publish: how events are folded, in JSON (else payloads are merged)"},
+     "aggregate, publish, project: how events are folded, in JSON (else payloads are merged)"},
     {"with", OPT_WITH, "FILE",
      "aggregate: fold these events in too, without pushing them (-: standard input)"},
-    {"type", OPT_TYPE, "TYPE", "subscribe, publish, pour: events of this type; may be given several times"},
+    {"type", OPT_TYPE, "TYPE",
+     "subscribe, publish, pour, project: events of this type; may be given several times"},
     {"from", OPT_FROM, "WHERE",
      "subscribe, publish: beginning, now, a time or -15m, and give an earlier\nposition up; without, where "
      "the "
      "last run ended, at first at the beginning\n(publish: now)\npour: events of this time or later"},
     {"until", OPT_UNTIL, "TIME", "pour: events of this time or earlier"},
-    {"to", OPT_TO, "DEST", "subscribe, pour: -, bus:NAME or table:TABLE (-); or one of the following four"},
+    {"to", OPT_TO, "DEST",
+     "subscribe, pour: -, bus:NAME or table:TABLE (-); or one of the following four\nproject: sqlite:FILE or "
+     "table:TABLE"},
     TR_CLI_CODE_OPTIONS,
     {"bus", OPT_BUS, "NAME", "publish: the bus"},
     {"message", OPT_MESSAGE, "KIND",
@@ -83,9 +88,11 @@ static const tr_cli_option options[] = {
      "to a bus: where what it refuses for good goes, as for tailrace on;\nwithout, that ends the command"},
     {"rate", OPT_RATE, "N", "pour: at most N events per second"},
     {"batch-size", OPT_BATCH, "N", "subscribe, publish, pour: at most N events at a time (100)"},
-    {"once", OPT_ONCE, NULL, "subscribe, publish: end when everything there is was brought"},
+    {"of-version", OPT_VERSION, "V", "project: of the rules or the code (1); another one wants --rebuild"},
+    {"rebuild", OPT_REBUILD, NULL, "project: make the rows once more, while those that are there serve"},
+    {"once", OPT_ONCE, NULL, "subscribe, publish, project: end when everything there is was brought"},
     {"state", OPT_STATE, "FILE",
-     "subscribe, publish, pour: where the position and what is waiting is\nkept; else below "
+     "subscribe, publish, pour, project: where the position and what is waiting is\nkept; else below "
      "$XDG_STATE_HOME/tailrace"},
     TR_CLI_FLEET_OPTIONS,
     TR_CLI_WHERE_OPTIONS,
@@ -238,6 +245,8 @@ static const tr_cli_verb verbs[] = {
     {"publish", 1, 1 + TR_SELECTION_MAX, "events publish [STORE…] --bus NAME", tr_cli_events_publish},
     {"pour", 2, 1 + TR_SELECTION_MAX,
      "events pour STORE… [--from TIME] [--until TIME] [--rate N] [--to DEST]", tr_cli_events_pour},
+    {"project", 2, 2 + TR_SELECTION_MAX, "events project NAME [STORE…] --to sqlite:FILE|table:TABLE",
+     tr_cli_events_project},
     {NULL, 0, 0, NULL, NULL}};
 
 static int take_time(tr_cli *cli, int64_t *ret_ms)
@@ -283,7 +292,8 @@ static void take_text(tr_cli_events *c, int option)
                             [OPT_STATE - OPT_TABLE] = &c->state,
                             [OPT_BUS - OPT_TABLE] = &c->bus,
                             [OPT_MESSAGE - OPT_TABLE] = &c->message,
-                            [OPT_ON_FAILURE - OPT_TABLE] = &c->on_failure};
+                            [OPT_ON_FAILURE - OPT_TABLE] = &c->on_failure,
+                            [OPT_VERSION - OPT_TABLE] = &c->version};
     *texts[option - OPT_TABLE] = c->cli->value;
 }
 
@@ -313,6 +323,9 @@ static int take_option(tr_cli_events *c, int option)
         break;
     case OPT_ONCE:
         c->once = true;
+        break;
+    case OPT_REBUILD:
+        c->rebuild = true;
         break;
     case OPT_TYPE:
         if (c->type_count == TR_CLI_EVENT_TYPES_MAX)
@@ -366,7 +379,8 @@ const tr_cli_command tr_cli_events_command = {
     .summary = "An event store in castore's layout: create the table, push, read, fold, follow, publish.",
     .arguments =
         "init | push STORE | group | get STORE AGGREGATE | list STORE | aggregate STORE AGGREGATE |\n"
-        "       subscribe [STORE…] | publish [STORE…] --bus NAME | pour STORE…",
+        "       subscribe [STORE…] | publish [STORE…] --bus NAME | pour STORE… |\n"
+        "       project NAME [STORE…] --to WHERE",
     .text =
         "Events are JSON lines in castore's shape:\n"
         "  {\"aggregateId\":\"a-1\",\"version\":1,\"type\":\"OPENED\",\"payload\":{…},\"metadata\":{…}}\n"
@@ -381,6 +395,9 @@ const tr_cli_command tr_cli_events_command = {
         "of\n"
         "{\"eventStoreId\":…,\"event\":{…}}; code is given {\"events\":[…]} of these. publish brings what "
         "is\n"
-        "pushed to a bus, in castore's messages. pour brings old events once more, by timestamp.",
+        "pushed to a bus, in castore's messages. pour brings old events once more, by timestamp.\n"
+        "project keeps rows up to date: an aggregate each, by --rules, or what code answers to\n"
+        "{\"event\":{…},\"rows\":{…}}: {\"rows\":{KEY:{…}|null}}, or {\"need\":[KEY,…]} to be given more "
+        "rows.",
     .options = options,
     .run = run};

@@ -24,10 +24,10 @@ typedef struct tr_cli_events {
     tr_cli_where where;
     tr_cli_place place;
     const char *table;
-    bool legacy, force, strict, atomic, reverse, all, stream, once;
+    bool legacy, force, strict, atomic, reverse, all, stream, once, rebuild;
     const char *expect, *rules, *with, *page_token, *after, *before, *snapshots;
     const char *exec; /* of --exec, which is also what folds an aggregate */
-    const char *from, *until, *to, *state, *bus, *message, *on_failure;
+    const char *from, *until, *to, *state, *bus, *message, *on_failure, *version;
     const char *types[TR_CLI_EVENT_TYPES_MAX];
     size_t type_count;
     uint64_t min, max, limit, parallel, rate, batch;
@@ -48,6 +48,7 @@ int tr_cli_events_init(void *ctx, tr_error *err);
 int tr_cli_events_subscribe(void *c, tr_error *err);
 int tr_cli_events_publish(void *c, tr_error *err);
 int tr_cli_events_pour(void *c, tr_error *err);
+int tr_cli_events_project(void *c, tr_error *err);
 
 /** What the arguments behind the verb (stores) and the options say. Valid as long as they. */
 void tr_cli_events_selection(const tr_cli_events *c, tr_event_selection *ret_selection);

@@ -256,7 +256,7 @@ int tr__inbox_open(const char *path, tr__selection *select, tr__inbox **ret_inbo
     return e;
 }
 
-static void remove_file(const char *path)
+void tr__inbox_remove(const char *path)
 {
     static const char *const endings[] = {"", "-wal", "-shm"};
     char name[4096];
@@ -277,7 +277,7 @@ void tr__inbox_close(tr__inbox *in, bool remove)
     tr__lite_close(&in->fill);
     tr__lite_close(&in->take);
     if (path)
-        remove_file(path);
+        tr__inbox_remove(path);
     tr_stream_store_free(in->lock);
     tr_free(path);
     tr_buf_done(&in->at);

@@ -25,6 +25,9 @@ int tr__inbox_open(const char *path, tr__selection *select, tr__inbox **ret_inbo
 /** NULL is fine. remove: the file too. */
 void tr__inbox_close(tr__inbox *inbox, bool remove);
 
+/** Removes a file that is not open. */
+void tr__inbox_remove(const char *path);
+
 /* ---- the side that fills ---- */
 
 /** Gives rows and state to the inbox; its `free` frees the sink alone. */

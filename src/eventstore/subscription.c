@@ -348,7 +348,8 @@ static int replica_failure(tr_subscription *s, tr_error *err)
     uv_mutex_unlock(&s->mutex);
     if (failure.code && err)
         *err = failure;
-    return failure.code;
+    /* the waiting of tr_subscription_next alone is told as TR_ETIMEOUT */
+    return failure.code == TR_ETIMEOUT ? tr_fail(err, TR_ECANCELED, "%s", failure.message) : failure.code;
 }
 
 static int next_of_inbox(tr_subscription *s, size_t max, int64_t wait_ms, tr_subscribed_batch *ret,
