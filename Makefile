@@ -14,6 +14,7 @@ FUZZ_SECONDS  ?= 60
 FUZZ_TARGETS  ?=
 SIM_SEEDS     ?= 10000
 SOAK_MINUTES  ?= 60
+KILL_MINUTES  ?= 5
 WRITERS_SECONDS ?= 60
 FLEET_MINUTES ?= 5
 FLEET_SERVER  ?= tailrace
@@ -70,6 +71,9 @@ soak: deps-test all ## everything under load with kills, SOAK_MINUTES=60
 
 fleet: deps-test all ## eight workers on one stream, killed at random, FLEET_MINUTES=5 FLEET_SERVER=tailrace (or local)
 	@tests/fleet/run --build $(BUILD) --server $(FLEET_SERVER) --seconds $$(( $(FLEET_MINUTES) * 60 ))
+
+kills: deps-test all ## server, pipe and handler of the users' log killed at random, KILL_MINUTES=5
+	@tests/flow/kills --build $(BUILD) --minutes $(KILL_MINUTES)
 
 clean:
 	rm -rf build build-*

@@ -124,6 +124,8 @@ void tr_cli_message(tr_log_level level, const char *format, ...) TR_PRINTF(2, 3)
 /** The same as a callback for the libraries; debug messages only with TAILRACE_DEBUG in the environment. */
 tr_logger tr_cli_logger(void);
 
+/** `tailrace` alone on a terminal: a menu of what one does with a project. */
+int tr_cli_menu(void);
 /** Runs `tailrace ARGUMENTS`. */
 int tr_cli_main(int argc, char **argv);
 

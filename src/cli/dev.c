@@ -49,19 +49,6 @@ typedef struct dev {
 
 /* ----------------------------------------------------------------------------------------------- project */
 
-static int read_project(dev *d, tr_error *err)
-{
-    const char *named = d->path ? d->path : getenv("TAILRACE_CONFIG");
-    if (named && *named)
-        return tr_project_read(named, d->stage, &d->project, err);
-    int e = tr_project_read(TR_PROJECT_FILE, d->stage, &d->project, err);
-    if (e == TR_ENOTFOUND)
-        e = tr_project_read("serverless.yml", d->stage, &d->project, err);
-    if (e == TR_ENOTFOUND)
-        return tr_fail(err, e, "there is neither " TR_PROJECT_FILE " nor serverless.yml here: give -c FILE");
-    return e;
-}
-
 /* Paths in the file are relative to it. */
 static int enter(dev *d, tr_error *err)
 {
@@ -348,7 +335,7 @@ static int run(tr_cli *cli)
         return tr_cli_usage(cli, "--data and --memory exclude each other");
     int e = keep_directory(&d, data, &err);
     if (!e)
-        e = read_project(&d, &err);
+        e = tr_project_open(d.path, d.stage, &d.project, &err);
     if (!e)
         e = enter(&d, &err);
     if (!e)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
 
+#include <unistd.h>
+
 /* A command is declared here and listed below, a line each, in the order in which the help shows them. */
 extern const tr_cli_command tr_cli_archive;
 extern const tr_cli_command tr_cli_dev;
@@ -34,5 +36,7 @@ const tr_cli_command *const tr_cli_commands[] = {
 
 int main(int argc, char **argv)
 {
+    if (argc == 1 && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
+        return tr_cli_menu();
     return tr_cli_main(argc, argv);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
+#include "cli/project/stack.h"
 
 #include <tailrace/eventstore.h>
 #include <tailrace/schema.h>
@@ -18,11 +19,13 @@ enum {
     OPT_SNAPSHOTS,
     OPT_LEASES,
     OPT_BUS,
-    OPT_OPERATIONS
+    OPT_OPERATIONS,
+    OPT_STAGE,
+    OPT_CONFIG = 'c'
 };
 
 #define OPERATIONS_MAX 64
-#define OUTPUT_MAX     ((size_t)1 << 20)
+#define OUTPUT_MAX     ((size_t)8 << 20)
 
 static const tr_cli_option options[] = {
     {"format", OPT_FORMAT, "json|aws-cli|cloudformation|cdk|terraform", "how the table is described (json)"},
@@ -36,6 +39,8 @@ static const tr_cli_option options[] = {
     {"snapshots", OPT_SNAPSHOTS, "TABLE", "iam: the snapshots' table (snapshots)"},
     {"leases", OPT_LEASES, "TABLE", "iam: the lease table of competing consumers (leases)"},
     {"bus", OPT_BUS, "NAME", "iam: the event bus (default)"},
+    {"config", OPT_CONFIG, "FILE", "stack: the project (tailrace.yaml, else serverless.yml)"},
+    {"stage", OPT_STAGE, "STAGE", "stack: what ${stage} stands for in it"},
     {NULL, 0, NULL, NULL}};
 
 typedef struct schema_command {
@@ -46,6 +51,7 @@ typedef struct schema_command {
     const char *operations[OPERATIONS_MAX];
     size_t operation_count;
     bool list;
+    const char *config, *stage;
 } schema_command;
 
 static int print(tr_buf *out)
@@ -87,7 +93,11 @@ static int take_option(schema_command *c, int option)
                             [OPT_SNAPSHOTS - OPT_FORMAT] = &c->iam.snapshots,
                             [OPT_LEASES - OPT_FORMAT] = &c->iam.leases,
                             [OPT_BUS - OPT_FORMAT] = &c->iam.bus};
-    if (option == OPT_STREAM)
+    if (option == OPT_CONFIG)
+        c->config = c->cli->value;
+    else if (option == OPT_STAGE)
+        c->stage = c->cli->value;
+    else if (option == OPT_STREAM)
         c->schema.stream = true;
     else if (option == OPT_OPERATIONS)
         c->list = true;
@@ -100,11 +110,34 @@ static int take_option(schema_command *c, int option)
     return 0;
 }
 
+static void tell(void *ctx, const char *message)
+{
+    (void)ctx;
+    tr_cli_message(TR_LOG_WARN, "%s", message);
+}
+
+static int write_stack(schema_command *c, tr_buf *out, tr_error *err, int *ret_usage)
+{
+    tr_project *project = NULL;
+    if (c->cli->argc > 1 || (c->format && strcmp(c->format, "cloudformation") != 0)) {
+        *ret_usage = tr_cli_usage(
+            c->cli, "usage: tailrace schema stack [-c FILE] [--stage STAGE] [--format cloudformation]");
+        return 0;
+    }
+    int e = tr_project_open(c->config, c->stage, &project, err);
+    if (!e)
+        e = tr_project_stack(project, tell, NULL, out, err);
+    tr_project_free(project);
+    return e;
+}
+
 static int write_schema(schema_command *c, tr_buf *out, tr_error *err, int *ret_usage)
 {
     tr_schema_table table;
     tr_schema_format format = TR_SCHEMA_JSON;
     const char *what = c->cli->argv[0];
+    if (strcmp(what, "stack") == 0)
+        return write_stack(c, out, err, ret_usage);
     if (strcmp(what, "iam") == 0) {
         c->iam.table = c->schema.table;
         /* further arguments are operations too: schema iam --for getEvents pushEvent */
@@ -113,7 +146,7 @@ static int write_schema(schema_command *c, tr_buf *out, tr_error *err, int *ret_
         return write_iam(c, out, err);
     }
     if (tr_schema_table_by_name(what, &table) || c->cli->argc > 1) {
-        *ret_usage = tr_cli_usage(c->cli, "events, legacy-events, snapshots, log or iam is needed");
+        *ret_usage = tr_cli_usage(c->cli, "events, legacy-events, snapshots, log, iam or stack is needed");
         return 0;
     }
     if (c->format && tr_schema_format_by_name(c->format, &format)) {
@@ -133,7 +166,7 @@ static int run(tr_cli *cli)
     if (usage || option < 0)
         return usage ? usage : cli->exit_code;
     if (cli->argc < 1)
-        return tr_cli_usage(cli, "events, legacy-events, snapshots, log or iam is needed");
+        return tr_cli_usage(cli, "events, legacy-events, snapshots, log, iam or stack is needed");
     tr_error err;
     tr_buf out;
     tr_buf_init(&out, OUTPUT_MAX);
@@ -146,7 +179,7 @@ static int run(tr_cli *cli)
 const tr_cli_command tr_cli_schema = {
     .name = "schema",
     .summary = "Describe the tables for other tools, and the rights that operations need.",
-    .arguments = "events | legacy-events | snapshots | log | iam --for OPERATION…",
+    .arguments = "events | legacy-events | snapshots | log | iam --for OPERATION… | stack",
     .text = "The descriptions are made from the same constants as the tables that `events init` and `log "
             "init` create.",
     .options = options,

@@ -517,8 +517,8 @@ void tr__project_read_native(tr_project_reader *r)
     tr__rd_check(r, root, "the file",
                  KEYS("name", "stage", "endpoint", "data", "region", "profile", "listen", "cors",
                       "stream-shards", "shard-lifetime", "iterator-lifetime", "stream-retention",
-                      "put-events-bytes", "delivery", "tables", "buses", "queues", "archives", "functions",
-                      "rules", "mappings", "pipes"));
+                      "put-events-bytes", "delivery", "tables", "bucket", "buses", "queues", "archives",
+                      "functions", "rules", "mappings", "pipes"));
     const char *stage = tr__rd_text(r, root, "stage");
     if (!p->stage[0])
         p->stage = stage ? stage : "local";
@@ -527,6 +527,7 @@ void tr__project_read_native(tr_project_reader *r)
     p->data = tr__rd_text(r, root, "data");
     p->region = tr__rd_text(r, root, "region");
     p->profile = tr__rd_text(r, root, "profile");
+    p->bucket = tr__rd_text(r, root, "bucket");
     if (p->endpoint && p->data)
         tr__rd_fail(r, tr__rd_get(r, root, "data"), "endpoint and data exclude each other");
     read_server(r, root);

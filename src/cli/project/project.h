@@ -106,6 +106,7 @@ typedef struct tr_project {
     const char *name, *stage;
     /* where commands work */
     const char *endpoint, *data, *region, *profile;
+    const char *bucket; /**< of S3: where deploying puts functions' code */
     /* the server */
     tr_project_text *listen, *cors;
     int64_t stream_shards, shard_lifetime_ms, iterator_lifetime_ms, stream_retention_ms, put_events_bytes;
@@ -125,7 +126,11 @@ typedef struct tr_project {
 /** stage: replaces the file's own; NULL: "local" unless the file says otherwise. TR_ENOTFOUND: no such file;
  * TR_EINVAL and TR_EPARSE name file and line. Free with tr_project_free. */
 int tr_project_read(const char *path, const char *stage, tr_project **ret_project, tr_error *err);
-/** The file that TAILRACE_CONFIG names, or ./tailrace.yaml; *ret_project is NULL if there is none. */
+/** The file given, else the one that TAILRACE_CONFIG names, else ./tailrace.yaml, else ./serverless.yml.
+ * TR_ENOTFOUND: there is none. */
+int tr_project_open(const char *given, const char *stage, tr_project **ret_project, tr_error *err);
+/** The file that TAILRACE_CONFIG names ("none": none), or ./tailrace.yaml; *ret_project is NULL if there is
+ * none. */
 int tr_project_find(tr_project **ret_project, tr_error *err);
 void tr_project_free(tr_project *project);
 

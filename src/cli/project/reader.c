@@ -249,10 +249,25 @@ int tr_project_read(const char *path, const char *stage, tr_project **ret_projec
     return e;
 }
 
+int tr_project_open(const char *given, const char *stage, tr_project **ret_project, tr_error *err)
+{
+    const char *named = given ? given : getenv("TAILRACE_CONFIG");
+    if (named && *named)
+        return tr_project_read(named, stage, ret_project, err);
+    int e = tr_project_read(TR_PROJECT_FILE, stage, ret_project, err);
+    if (e == TR_ENOTFOUND)
+        e = tr_project_read("serverless.yml", stage, ret_project, err);
+    if (e == TR_ENOTFOUND)
+        return tr_fail(err, e, "there is neither " TR_PROJECT_FILE " nor serverless.yml here: give -c FILE");
+    return e;
+}
+
 int tr_project_find(tr_project **ret_project, tr_error *err)
 {
     const char *named = getenv("TAILRACE_CONFIG");
     *ret_project = NULL;
+    if (named && strcmp(named, "none") == 0)
+        return 0;
     int e = tr_project_read(named && *named ? named : TR_PROJECT_FILE, NULL, ret_project, err);
     return e == TR_ENOTFOUND && (!named || !*named) ? 0 : e;
 }

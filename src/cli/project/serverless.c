@@ -448,6 +448,10 @@ void tr__project_read_serverless(tr_project_reader *r)
     provider = tr__rd_get(r, root, "provider");
     r->p->region = tr__rd_text(r, provider, "region");
     const char *stage = tr__rd_text(r, provider, "stage");
+    yaml_node_t *bucket = tr__rd_get(r, provider, "deploymentBucket");
+    if (bucket)
+        r->p->bucket =
+            bucket->type == YAML_MAPPING_NODE ? tr__rd_text(r, bucket, "name") : tr__rd_scalar(r, bucket);
     if (!r->p->stage[0])
         r->p->stage = stage ? stage : "local";
     r->p->name = tr__rd_text(r, root, "service");
@@ -460,7 +464,7 @@ void tr__project_read_serverless(tr_project_reader *r)
             read_function(r, name, value, provider);
     note_plugins(r, root);
     ignore_others(r, provider, "provider.",
-                  KEYS("name", "runtime", "region", "stage", "environment", "timeout"));
+                  KEYS("name", "runtime", "region", "stage", "environment", "timeout", "deploymentBucket"));
     ignore_others(
         r, root, "",
         KEYS("service", "provider", "functions", "resources", "custom", "plugins", "frameworkVersion"));

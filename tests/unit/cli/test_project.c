@@ -117,7 +117,7 @@ static void mistakes_are_told_with_their_line(void **state)
                                      "data, region, profile, listen, cors, "
                                      "stream-shards, shard-lifetime, iterator-lifetime, stream-retention, "
                                      "put-events-bytes, delivery, tables, "
-                                     "buses, queues, archives, functions, rules, mappings, pipes");
+                                     "bucket, buses, queues, archives, functions, rules, mappings, pipes");
     refused("functions:\n  f: { handler: a.b, concurency: 2 }\n",
             "2: function f: unknown key 'concurency'; did you mean 'concurrency'?");
     refused("functions: { f: { handler: a.b, exec: c } }\n",
