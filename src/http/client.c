@@ -48,6 +48,7 @@ static size_t on_header(char *bytes, size_t one, size_t len, void *arg)
 /* A connection that was used before may be closed by the server just as the next request arrives; libcurl
  * would send that request again on a new one, silently. Whoever sent it must know that it may have arrived
  * twice, or decide. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): libcurl's type */
 static int on_sending(void *arg, char *ip, char *local_ip, int port, int local_port)
 {
     tr__transfer *transfer = arg;
