@@ -260,6 +260,57 @@ static void test_ranges_and_order(void **state)
     }
 }
 
+typedef struct asked {
+    const char *name;
+    unsigned times;
+} asked;
+
+static const char *table_of(void *ctx)
+{
+    asked *a = ctx;
+    a->times++;
+    return a->name;
+}
+
+static void test_the_tables_name_is_asked_for_at_each_call(void **state)
+{
+    world *w = *state;
+    asked a = {.name = "no-such-table"};
+    tr_eventstore *store;
+    tr_eventstore_options o = {.store_id = "ACCOUNTS", .table_fn = table_of, .table_ctx = &a};
+    assert_int_equal(tr_eventstore_new(w->client, &o, &store, &w->err), 0);
+    tr_event e = make_event(w, "f", 1, "A", 1);
+    assert_int_equal(push(w, store, &e, 1, (tr_push_options){0}), TR_ENOTFOUND);
+    unsigned before = a.times;
+    a.name = "events";
+    assert_int_equal(push(w, store, &e, 1, (tr_push_options){0}), 0);
+    assert_true(before > 0 && a.times > before);
+    assert_string_equal(versions_of(w, w->store, "f"), "1");
+    tr_eventstore_free(store);
+}
+
+/* Rules for anything that is added to the layout: readers look past it, force drops it. */
+static void test_further_attributes_are_ignored(void **state)
+{
+    world *w = *state;
+    world_call(w, "PutItem",
+               "{\"TableName\":\"events\",\"Item\":{\"aggregateId\":{\"S\":\"ACCOUNTS#x\"},\"version\":{"
+               "\"N\":\"1\"},"
+               "\"a\":{\"N\":\"1\"},\"type\":{\"S\":\"T\"},\"typf\":{\"BOOL\":true},\"zz\":{\"S\":\"\"}}}",
+               NULL);
+    assert_string_equal(versions_of(w, w->store, "x"), "1");
+    tr_event e = make_event(w, "x", 1, "T", 1);
+    tr_buf reply;
+    tr_buf_init(&reply, 65536);
+    assert_int_equal(push(w, w->store, &e, 1, (tr_push_options){.force = true}), 0);
+    world_call(w, "GetItem",
+               "{\"TableName\":\"events\",\"Key\":{\"aggregateId\":{\"S\":\"ACCOUNTS#x\"},\"version\":{\"N\":"
+               "\"1\"}}}",
+               &reply);
+    assert_true(tr_view_find(tr_buf_view(&reply), TR_VIEW("zz"), 0) == SIZE_MAX);
+    tr_buf_done(&reply);
+}
+
 static void test_listing_pages_with_castores_token(void **state)
 {
     world *w = *state;
@@ -369,6 +420,8 @@ int main(void)
                                        TEST(test_a_group_may_look_at_aggregates_without_pushing),
                                        TEST(test_layouts_do_not_mix_in_a_group),
                                        TEST(test_ranges_and_order),
+                                       TEST(test_the_tables_name_is_asked_for_at_each_call),
+                                       TEST(test_further_attributes_are_ignored),
                                        TEST(test_listing_pages_with_castores_token),
                                        TEST(test_events_in_json),
                                        TEST(test_images_find_their_store)};
