@@ -87,6 +87,28 @@ void tr_server_free(tr_server *server);
 /** Address number i it listens on, as "http://127.0.0.1:8000", or NULL past the last. Valid as long as the
  * server. */
 const char *tr_server_address(const tr_server *server, size_t i);
+/** What a server has done, and has at hand. */
+typedef struct tr_server_stats {
+    uint64_t connections_total, requests_total; /**< over HTTP */
+    uint64_t refused_total;                     /**< answered by the HTTP server itself with 4xx or 5xx */
+    uint64_t bytes_received, bytes_sent;
+    size_t connections, requests; /**< now open; now being answered */
+    size_t held;                  /**< requests that wait for news (GetRecords, ReceiveMessage) */
+    size_t unsynced;              /**< answers that wait for their state to be durable */
+    size_t feeds;                 /**< Server-Sent Events streams and subscriptions */
+    size_t bus_deliveries;        /**< of the bus, pending */
+} tr_server_stats;
+/** Waits for the server's loop, shortly. */
+void tr_server_get_stats(tr_server *server, tr_server_stats *ret_stats);
+/** One operation: "PutItem" of TR_DYNAMODB; answers by kind of status. */
+typedef struct tr_operation_stats {
+    tr_service service;
+    const char *name;
+    uint64_t ok, refused, failed; /**< 2xx, 4xx, 5xx */
+} tr_operation_stats;
+/** Calls fn, on the server's loop, for every operation that was called at least once. */
+void tr_server_each_operation(tr_server *server, void (*fn)(void *ctx, const tr_operation_stats *operation),
+                              void *ctx);
 /** The processes of a function end, so that its next event meets fresh ones (its code has changed). */
 void tr_server_restart_function(tr_server *server, const char *name);
 /** A transport into this server, for tr_client_options. It must be freed (with its client) before the server.

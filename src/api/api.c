@@ -153,6 +153,25 @@ static void trim(tr_buf *buf)
     tr_buf_reset(buf);
 }
 
+static void count(tr_api *api, const tr_op *op, const tr_api_reply *reply)
+{
+    size_t i = op ? (size_t)(op - tr__ops) : TR_API_OPS_MAX;
+    if (i >= TR_API_OPS_MAX || reply->wait_stream ||
+        reply->wait_queue_ms > 0) /* it will be carried out again */
+        return;
+    tr_api_count *c = &api->counts[i];
+    *(reply->status < 400 ? &c->ok : reply->status < 500 ? &c->refused : &c->failed) += 1;
+}
+
+const tr_api_count *tr_api_counts(const tr_api *api, size_t i, const char **ret_name, tr_service *ret_service)
+{
+    if (i >= TR_API_OPS_MAX || !tr__ops[i].name)
+        return NULL;
+    *ret_name = tr__ops[i].name;
+    *ret_service = tr__ops[i].service;
+    return &api->counts[i];
+}
+
 void tr_api_call(tr_api *api, const tr_api_request *request, tr_buf *body, tr_api_reply *ret_reply)
 {
     tr_call c = {.api = api,
@@ -175,6 +194,7 @@ void tr_api_call(tr_api *api, const tr_api_request *request, tr_buf *body, tr_ap
         (void)tr__fail_code(&c, e ? e : tr_buf_status(body), NULL);
     if (c.op && !(c.op->flags & TR_OP_READ) && !c.read_only)
         ret_reply->ticket = tr_engine_ticket(api->engine);
+    count(api, c.op, ret_reply);
     trim(&api->scratch);
     trim(&api->text);
     tr_arena_reset(&api->arena);

@@ -35,6 +35,16 @@ typedef struct tr_api_options {
 #define TR_API_PUT_EVENTS_BYTES ((size_t)256 * 1024)
 #define TR_API_PUT_EVENTS_MAX   ((size_t)1024 * 1024)
 
+/** Operations there may be. */
+#define TR_API_OPS_MAX 160
+/** How often an operation was carried out, by its answer's status. */
+typedef struct tr_api_count {
+    uint64_t ok, refused, failed; /* 2xx, 4xx, 5xx */
+} tr_api_count;
+/** The counts of operation number i and its name, or NULL past the last. */
+const tr_api_count *tr_api_counts(const tr_api *api, size_t i, const char **ret_name,
+                                  tr_service *ret_service);
+
 /** TR_ENOMEM. */
 int tr_api_new(const tr_api_options *options, tr_api **ret_api);
 /** Before the engine is closed. NULL is fine. */

@@ -74,6 +74,7 @@ struct tr_api {
     char *buckets; /* directory in which S3's buckets are directories; NULL: none */
     struct tr_job *jobs;
     struct tr_kept *kept[TR_KEPT_KINDS]; /* backups, exports, imports; newest first */
+    tr_api_count counts[TR_API_OPS_MAX]; /* in the order of tr__ops */
 };
 
 /* --------------------------------------------------------------------------------------------- errors */

@@ -519,6 +519,69 @@ void tr_server_restart_function(tr_server *s, const char *name)
     tr__loop_call(s->loop, restart_function, &r);
 }
 
+typedef struct stats_call {
+    tr_server *server;
+    tr_server_stats stats;
+    void (*fn)(void *ctx, const tr_operation_stats *operation);
+    void *ctx;
+} stats_call;
+
+static size_t count_list(const tr_pending_list *list)
+{
+    size_t n = 0;
+    for (const tr_pending *p = list->first; p; p = p->next)
+        n++;
+    return n;
+}
+
+static void collect_stats(void *ctx)
+{
+    stats_call *c = ctx;
+    const tr_server *s = c->server;
+    tr_http_stats http = {0};
+    if (s->http)
+        tr_http_server_stats(s->http, &http);
+    c->stats = (tr_server_stats){.connections_total = http.connections_total,
+                                 .requests_total = http.requests_total,
+                                 .refused_total = http.refused_total,
+                                 .bytes_received = http.bytes_in,
+                                 .bytes_sent = http.bytes_out,
+                                 .connections = http.connections,
+                                 .requests = http.requests,
+                                 .held = count_list(&s->parked),
+                                 .unsynced = count_list(&s->pending),
+                                 .bus_deliveries = s->bus ? tr_bus_pending(s->bus) : 0};
+    for (const tr_feed *f = s->feeds; f; f = f->next)
+        c->stats.feeds++;
+}
+
+void tr_server_get_stats(tr_server *s, tr_server_stats *ret)
+{
+    stats_call c = {.server = s};
+    tr__loop_call(s->loop, collect_stats, &c);
+    *ret = c.stats;
+}
+
+static void tell_operations(void *ctx)
+{
+    stats_call *c = ctx;
+    const tr_api_count *count;
+    tr_operation_stats o;
+    for (size_t i = 0; (count = tr_api_counts(c->server->api, i, &o.name, &o.service)) != NULL; i++) {
+        o.ok = count->ok;
+        o.refused = count->refused;
+        o.failed = count->failed;
+        if (o.ok || o.refused || o.failed)
+            c->fn(c->ctx, &o);
+    }
+}
+
+void tr_server_each_operation(tr_server *s, void (*fn)(void *, const tr_operation_stats *), void *ctx)
+{
+    stats_call c = {.server = s, .fn = fn, .ctx = ctx};
+    tr__loop_call(s->loop, tell_operations, &c);
+}
+
 const char *tr_server_address(const tr_server *s, size_t i)
 {
     return i < s->address_count ? s->addresses[i] : NULL;

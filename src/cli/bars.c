@@ -15,7 +15,7 @@ void tr_cli_bars_init(tr_cli_bars *bars, size_t count)
     memset(bars, 0, sizeof *bars);
     (void)pthread_mutex_init(&bars->lock, NULL);
     bars->count = count < TR_CLI_BARS_MAX ? count : TR_CLI_BARS_MAX;
-    bars->on = isatty(STDERR_FILENO);
+    bars->on = isatty(STDERR_FILENO) && !tr_cli_logs_json();
 }
 
 void tr_cli_bars_done(tr_cli_bars *bars)

@@ -9,9 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MESSAGE_MAX 8192 /* bytes of a message; an error's text has at most TR_ERROR_MESSAGE_MAX */
+#define MESSAGE_MAX 8192 /* bytes; an error's text has at most TR_ERROR_MESSAGE_MAX */
 
-static bool log_json;
 static bool reader_gone; /* of stdout */
 
 enum { OPTION_HELP = 0x10000, OPTION_VERSION, OPTION_LOG };
@@ -21,56 +20,6 @@ static const tr_cli_option common_options[] = {
     {"help", OPTION_HELP, NULL, "show this text"},
     {"version", OPTION_VERSION, NULL, "show the version"},
     {NULL, 0, NULL, NULL}};
-
-/* ------------------------------------------------------------------------------------------- messages */
-
-static void write_message(tr_log_level level, const char *message)
-{
-    static const char *const names[] = {"debug", "info", "warning", "error"};
-    tr_buf out;
-    tr_buf_init(&out, (size_t)MESSAGE_MAX * 8);
-    if (log_json) {
-        tr_json_writer w;
-        char time[TR_TIME_TEXT_MAX];
-        tr_time_format(tr_clock_wall_ms(), true, time);
-        tr_json_write_init(&w, &out);
-        tr_json_begin_object(&w);
-        tr_json_member_cstring(&w, "time", time);
-        tr_json_member_cstring(&w, "level", names[level]);
-        tr_json_member_cstring(&w, "message", message);
-        tr_json_end_object(&w);
-    } else {
-        if (level >= TR_LOG_WARN)
-            tr_buf_printf(&out, "tailrace: %s: ", names[level]);
-        tr_buf_put_str(&out, message);
-    }
-    tr_buf_putc(&out, '\n');
-    if (!tr_buf_status(&out)) /* in one piece, so that messages of several threads do not mingle */
-        (void)fwrite(out.ptr, 1, out.len, stderr);
-    tr_buf_done(&out);
-}
-
-void tr_cli_message(tr_log_level level, const char *format, ...)
-{
-    char message[MESSAGE_MAX];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(message, sizeof message, format, args);
-    va_end(args);
-    write_message(level, message);
-}
-
-static void log_callback(void *ctx, tr_log_level level, const char *message)
-{
-    (void)ctx;
-    if (level > TR_LOG_DEBUG || getenv("TAILRACE_DEBUG"))
-        write_message(level, message);
-}
-
-tr_logger tr_cli_logger(void)
-{
-    return (tr_logger){.fn = log_callback};
-}
 
 int tr_cli_read_file(const char *path, tr_buf *out, tr_error *err)
 {
@@ -99,6 +48,7 @@ int tr_cli_exit_code(int code)
         return TR_EXIT_NOT_FOUND;
     case TR_ECONFLICT:
     case TR_EEXIST:
+    case TR_EBUSY: /* somebody else has it */
         return TR_EXIT_CONFLICT;
     case TR_ECANCELED:
         return TR_EXIT_INTERRUPTED;
@@ -109,14 +59,15 @@ int tr_cli_exit_code(int code)
 
 int tr_cli_fail(const tr_error *err)
 {
-    if (reader_gone)
-        return TR_EXIT_OK;
     const char *message = err->message[0] ? err->message : tr_strerror(err->code);
-    if (err->type[0])
-        tr_cli_message(TR_LOG_ERROR, "%s: %s", err->type, message);
-    else
-        tr_cli_message(TR_LOG_ERROR, "%s", message);
-    return tr_cli_exit_code(err->code ? err->code : TR_EIO);
+    int exit_code = tr_cli_exit_code(err->code ? err->code : TR_EIO);
+    const tr_cli_field fields[] = {{.name = "error", .text = tr_strerror(err->code)},
+                                   {.name = "error_type", .text = err->type},
+                                   {.name = "http_status", .number = err->http_status},
+                                   {.name = "exit_code", .number = exit_code},
+                                   {NULL, NULL, 0}};
+    tr_cli_tell(TR_LOG_ERROR, fields, "%s%s%s", err->type, err->type[0] ? ": " : "", message);
+    return exit_code;
 }
 
 int tr_cli_usage(const tr_cli *cli, const char *format, ...)
@@ -245,7 +196,7 @@ static int handle_common(tr_cli *cli, int option)
             cli->exit_code = tr_cli_usage(cli, "--log takes text or json, not '%s'", optarg);
             return -1;
         }
-        log_json = optarg[0] == 'j';
+        tr_cli_log_as_json(optarg[0] == 'j');
         return 0;
     default:
         return option;
@@ -395,9 +346,19 @@ static int help_command(const char *name)
     return TR_EXIT_OK;
 }
 
+/* Before the options are read one by one, so that mistakes in those before it are told in the right form. */
+static void find_log(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--log=json") == 0 ||
+            (strcmp(argv[i], "--log") == 0 && i + 1 < argc && strcmp(argv[i + 1], "json") == 0))
+            tr_cli_log_as_json(true);
+}
+
 int tr_cli_main(int argc, char **argv)
 {
     tr_cli cli = {0};
+    find_log(argc, argv);
     if (argc < 2)
         return tr_cli_usage(&cli, "which command?");
     const char *name = argv[1];
@@ -410,6 +371,7 @@ int tr_cli_main(int argc, char **argv)
     for (size_t i = 0; tr_cli_commands[i]; i++) {
         if (strcmp(tr_cli_commands[i]->name, name) == 0) {
             cli = (tr_cli){.command = tr_cli_commands[i], .argv = argv + 1, .argc = argc - 1};
+            tr_cli_log_command(name);
             int code = cli.command->run(&cli);
             if (fflush(stdout) != 0 && code == TR_EXIT_OK && errno != EPIPE && !reader_gone)
                 code = TR_EXIT_FAILURE;

@@ -119,10 +119,30 @@ const tr_cli_verb *tr_cli_verb_of(const tr_cli *cli, const tr_cli_verb *verbs);
  * buffer's). */
 int tr_cli_read_file(const char *path, tr_buf *out, tr_error *err);
 
-/** Writes a message to stderr, as text or, with --log json, as {"time":…,"level":…,"message":…}. */
+/* message.c: all that a command says to people and their log collectors, on stderr, a line each: as text, or
+ * with
+ * `--log json` as {"time":…,"level":"debug|info|warning|error","command":…,"message":…,…fields}. */
+
+/** A field of a message; in text it is left out, so the message must say it in words. */
+typedef struct tr_cli_field {
+    const char *name; /**< a plain word; NULL ends the list */
+    const char *text; /**< NULL: `number` */
+    int64_t number;
+} tr_cli_field;
+/** fields may be NULL. Empty texts and the number 0 are left out. */
+void tr_cli_tell(tr_log_level level, const tr_cli_field *fields, const char *format, ...) TR_PRINTF(3, 4);
+/** Without fields. */
 void tr_cli_message(tr_log_level level, const char *format, ...) TR_PRINTF(2, 3);
+/** A line that the user's code wrote: as it is (behind "SOURCE: " if there is a source), or with the field
+ * source
+ * ("handler" if there is none). */
+void tr_cli_say(const char *source, tr_view line);
 /** The same as a callback for the libraries; debug messages only with TAILRACE_DEBUG in the environment. */
 tr_logger tr_cli_logger(void);
+bool tr_cli_logs_json(void);
+void tr_cli_log_as_json(bool json);
+/** The field `command` of what follows. Static text. */
+void tr_cli_log_command(const char *name);
 
 /** `tailrace` alone on a terminal: a menu of what one does with a project. */
 int tr_cli_menu(void);

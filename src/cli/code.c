@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/code.h"
 
-#include <stdio.h>
-
 int tr_cli_code_take(tr_cli_code *code, int option, const tr_cli *cli, bool *ret_taken)
 {
     static const tr_handler_kind kinds[] = {TR_HANDLER_EXEC, TR_HANDLER_EXEC_EACH, TR_HANDLER_URL,
@@ -33,7 +31,7 @@ int tr_cli_code_take(tr_cli_code *code, int option, const tr_cli *cli, bool *ret
 static void print_line(void *ctx, tr_view line)
 {
     (void)ctx;
-    (void)fprintf(stderr, "%.*s\n", TR_FMT(line));
+    tr_cli_say(NULL, line);
 }
 
 void tr_cli_code_place(tr_cli_code *code, tr_client *client)

@@ -41,6 +41,10 @@ void tr_dev_width(const tr_project *p)
 
 void tr_dev_say(const char *source, tr_view line)
 {
+    if (tr_cli_logs_json()) {
+        tr_cli_say(source, line);
+        return;
+    }
     tr_buf out;
     tr_buf_init(&out, LINE_MAX_BYTES);
     bool colour = coloured();
@@ -66,7 +70,12 @@ void tr_dev_sayf(const char *source, const char *format, ...)
 static void log_line(void *ctx, tr_log_level level, const char *message)
 {
     static const char *const names[] = {"", "", "warning: ", "error: "};
-    if (level > TR_LOG_DEBUG || getenv("TAILRACE_DEBUG"))
+    const tr_cli_field fields[] = {{.name = "source", .text = ctx}, {NULL, NULL, 0}};
+    if (level == TR_LOG_DEBUG && !getenv("TAILRACE_DEBUG"))
+        return;
+    if (tr_cli_logs_json())
+        tr_cli_tell(level, fields, "%s", message);
+    else
         tr_dev_sayf(ctx, "%s%s", names[level], message);
 }
 

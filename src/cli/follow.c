@@ -193,19 +193,46 @@ bool tr_cli_fleet_take(tr_cli_fleet *fleet, int option, const tr_cli *cli, int *
     return true;
 }
 
+static void tell_gap(const char *table, const tr_stream_gap *g)
+{
+    char shard[TR_SHARD_ID_MAX + 1], after[TR_SEQUENCE_MAX + 1];
+    (void)snprintf(shard, sizeof shard, "%.*s", TR_FMT(g->shard_id));
+    (void)snprintf(after, sizeof after, "%.*s", TR_FMT(g->after));
+    const tr_cli_field fields[] = {{.name = "table", .text = table},
+                                   {.name = "shard", .text = shard},
+                                   {.name = "gap", .text = tr_gap_reason_name(g->reason)},
+                                   {.name = "after", .text = after},
+                                   {NULL, NULL, 0}};
+    tr_cli_tell(TR_LOG_WARN, fields, "%s: records may be missing in shard %s (%s), after %s", table, shard,
+                tr_gap_reason_name(g->reason), after[0] ? after : "its start");
+}
+
+static void tell_trouble(const char *table, const tr_stream_trouble *t)
+{
+    char shard[TR_SHARD_ID_MAX + 1];
+    (void)snprintf(shard, sizeof shard, "%.*s", TR_FMT(t->shard_id));
+    const tr_cli_field fields[] = {{.name = "table", .text = table},
+                                   {.name = "shard", .text = shard},
+                                   {.name = "doing", .text = t->doing},
+                                   {.name = "error", .text = tr_strerror(t->error->code)},
+                                   {.name = "error_type", .text = t->error->type},
+                                   {.name = "attempt", .number = t->attempt},
+                                   {.name = "retry_in_ms", .number = t->retry_in_ms},
+                                   {NULL, NULL, 0}};
+    tr_cli_tell(TR_LOG_WARN, fields, "%s: %s: %s%s%s; again in %lld ms", table, t->doing, t->error->type,
+                t->error->type[0] ? ": " : "", t->error->message, (long long)t->retry_in_ms);
+}
+
 void tr_cli_tell_event(const char *table, const tr_stream_event *event)
 {
     const tr_stream_trouble *t = event->trouble;
     const tr_stream_gap *g = event->gap;
     switch (event->kind) {
     case TR_STREAM_GAP:
-        tr_cli_message(TR_LOG_WARN, "%s: records may be missing in shard %.*s (%s), after %.*s", table,
-                       TR_FMT(g->shard_id), tr_gap_reason_name(g->reason),
-                       g->after.len ? (int)g->after.len : 9, g->after.len ? g->after.ptr : "its start");
+        tell_gap(table, g);
         break;
     case TR_STREAM_TROUBLE:
-        tr_cli_message(TR_LOG_WARN, "%s: %s: %s%s%s; again in %lld ms", table, t->doing, t->error->type,
-                       t->error->type[0] ? ": " : "", t->error->message, (long long)t->retry_in_ms);
+        tell_trouble(table, t);
         break;
     case TR_STREAM_ENDED:
         tr_cli_message(TR_LOG_INFO,

@@ -131,7 +131,7 @@ static void on_fake_progress(void *ctx, uint64_t events, uint64_t total)
 {
     log_command *c = ctx;
     int64_t now = tr_clock_mono_ms();
-    if (!isatty(STDERR_FILENO) || now - c->told_ms < 100)
+    if (!isatty(STDERR_FILENO) || tr_cli_logs_json() || now - c->told_ms < 100)
         return;
     c->told_ms = now;
     (void)fprintf(stderr, "\r\033[K%" PRIu64 " of %" PRIu64 " events", events, total);
@@ -149,7 +149,7 @@ static int fake(void *ctx, tr_error *err)
     uint64_t events;
     int64_t began = tr_clock_mono_ms();
     int e = tr_log_fake_write(c->place.client, &f, &events, err);
-    if (isatty(STDERR_FILENO))
+    if (isatty(STDERR_FILENO) && !tr_cli_logs_json())
         (void)fputs("\r\033[K", stderr);
     if (!e) {
         int64_t ms = tr_clock_mono_ms() - began;

@@ -2,6 +2,7 @@
 /* tailrace on: an event source mapping. */
 #include "cli/code.h"
 #include "cli/follow.h"
+#include "cli/metrics.h"
 
 #include <tailrace/mapping.h>
 
@@ -50,11 +51,12 @@ static const tr_cli_option on_options[] = {
     {"once", OPT_ONCE, NULL, "end when everything there is was handled"},
     {"state", OPT_STATE, "FILE", "where the position is kept; else below $XDG_STATE_HOME/tailrace"},
     TR_CLI_FLEET_OPTIONS,
+    TR_CLI_METRICS_OPTION,
     TR_CLI_WHERE_OPTIONS,
     {NULL, 0, NULL, NULL}};
 
 typedef struct on {
-    const char *table, *from, *state, *on_failure;
+    const char *table, *from, *state, *on_failure, *metrics;
     bool once;
     tr_cli_code code;
     tr_mapping_options options;
@@ -106,6 +108,9 @@ static int take_option(const tr_cli *cli, int option, on *o)
         return 0;
     case OPT_ONCE:
         o->once = true;
+        return 0;
+    case TR_CLI_METRICS:
+        o->metrics = cli->value;
         return 0;
     default:
         o->state = cli->value;
@@ -216,9 +221,17 @@ static void ignore_stop(void *ctx)
     (void)ctx;
 }
 
+static void collect(void *ctx, tr_metrics *metrics)
+{
+    on *o = ctx;
+    tr_metrics_of_stream(metrics, o->table, o->stream);
+    tr_metrics_of_mapping(metrics, o->table, o->mapping);
+}
+
 static int run_on(tr_cli *cli)
 {
     static on o;
+    tr_cli_metrics *metrics = NULL;
     tr_error err = {0};
     int usage = parse(cli, &o);
     if (usage)
@@ -232,11 +245,14 @@ static int run_on(tr_cli *cli)
     }
     if (!e)
         e = open_mapping(&o, &err);
+    if (!e)
+        e = tr_cli_metrics_start(o.metrics, collect, &o, &metrics, &err);
     if (!e) {
         tr_cli_on_stop(stop, &o);
         e = tr_mapping_run(o.mapping, o.stream, o.handler, o.once, &err);
         tr_cli_on_stop(ignore_stop, NULL);
     }
+    tr_cli_metrics_stop(metrics);
     tr_stream_free(o.stream);
     tr_handler_free(o.handler);
     tr_mapping_free(o.mapping);

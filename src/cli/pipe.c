@@ -2,6 +2,7 @@
 /* tailrace pipe: a table's changes as events on a bus. */
 #include "cli/code.h"
 #include "cli/follow.h"
+#include "cli/metrics.h"
 
 #include <tailrace/pipe.h>
 
@@ -61,11 +62,12 @@ static const tr_cli_option options[] = {
     {"once", OPT_ONCE, NULL, "end when everything there is was published"},
     {"state", OPT_STATE, "FILE", "where the position is kept; else below $XDG_STATE_HOME/tailrace"},
     TR_CLI_FLEET_OPTIONS,
+    TR_CLI_METRICS_OPTION,
     TR_CLI_WHERE_OPTIONS,
     {NULL, 0, NULL, NULL}};
 
 typedef struct piping {
-    const char *table, *from, *state, *on_failure, *template;
+    const char *table, *from, *state, *on_failure, *template, *metrics;
     bool once;
     tr_pipe_options options;
     tr_cli_code code; /* of failure destinations */
@@ -135,6 +137,7 @@ static int take_option(const tr_cli *cli, int option, piping *p)
                  {OPT_DETAIL_TYPE, &p->options.detail_type},
                  {OPT_TEMPLATE, &p->template},
                  {OPT_ON_FAILURE, &p->on_failure},
+                 {TR_CLI_METRICS, &p->metrics},
                  {OPT_FROM, &p->from},
                  {OPT_STATE, &p->state}};
     for (size_t i = 0; i < TR_COUNT(texts); i++) {
@@ -276,9 +279,17 @@ static void tell_end(piping *p)
                    (unsigned long long)s.given_up);
 }
 
+static void collect(void *ctx, tr_metrics *metrics)
+{
+    piping *p = ctx;
+    tr_metrics_of_stream(metrics, p->table, p->stream);
+    tr_metrics_of_pipe(metrics, p->table, p->pipe);
+}
+
 static int run(tr_cli *cli)
 {
     static piping p;
+    tr_cli_metrics *metrics = NULL;
     tr_error err = {0};
     int usage = parse(cli, &p);
     if (usage)
@@ -292,12 +303,15 @@ static int run(tr_cli *cli)
         e = open_bus(&p, &err);
     if (!e)
         e = open_stream(&p, &err);
+    if (!e)
+        e = tr_cli_metrics_start(p.metrics, collect, &p, &metrics, &err);
     if (!e) {
         tr_cli_on_stop(stop, &p);
         e = tr_pipe_run(p.pipe, p.stream, p.once, &err);
         tr_cli_on_stop(ignore_stop, NULL);
         tell_end(&p);
     }
+    tr_cli_metrics_stop(metrics);
     tr_pipe_free(p.pipe);
     tr_stream_free(p.stream);
     tr_client_free(p.bus);

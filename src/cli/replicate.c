@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/bars.h"
+#include "cli/metrics.h"
 #include "cli/where.h"
 
 #include <tailrace/replica.h>
@@ -18,6 +19,7 @@ static const tr_cli_option options[] = {
     {"verify", OPT_VERIFY, NULL, "with --once: compare table and replica afterwards"},
     {"segments", OPT_SEGMENTS, "N", "parallel segments of the first copy (4)"},
     {"rows-per-second", OPT_RATE, "N", "limit of the first copy's speed, per table"},
+    TR_CLI_METRICS_OPTION,
     TR_CLI_WHERE_OPTIONS,
     {NULL, 0, NULL, NULL}};
 
@@ -62,7 +64,7 @@ typedef struct job {
 struct replicate {
     tr_cli_where where;
     tr_cli_place place;
-    const char *to;
+    const char *to, *metrics;
     size_t kind; /* of `to`, in kinds */
     bool once, verify, bad_sink;
     uint64_t segments, rate;
@@ -128,7 +130,13 @@ static void on_progress(void *ctx, const tr_replica_progress *p)
     if (all->bars.on) {
         tr_cli_bars_set(&all->bars, (size_t)(j - all->jobs), part, text);
     } else if (turned || now - j->told_ms >= QUIET_MS) {
-        tr_cli_message(TR_LOG_INFO, "%s", text);
+        const tr_cli_field fields[] = {{.name = "table", .text = j->table},
+                                       {.name = "phase", .text = tr_replica_phase_name(p->phase)},
+                                       {.name = "scanned", .number = (int64_t)p->scanned},
+                                       {.name = "changes", .number = (int64_t)p->changes},
+                                       {.name = "lag_ms", .number = p->lag_ms},
+                                       {NULL, NULL, 0}};
+        tr_cli_tell(TR_LOG_INFO, fields, "%s", text);
         j->told_ms = now;
     }
 }
@@ -289,6 +297,9 @@ static int parse(tr_cli *cli, replicate *all)
         case OPT_ONCE:
             all->once = true;
             break;
+        case TR_CLI_METRICS:
+            all->metrics = cli->value;
+            break;
         case OPT_VERIFY:
             all->verify = true;
             break;
@@ -310,9 +321,17 @@ static int parse(tr_cli *cli, replicate *all)
     return check(cli, all);
 }
 
+static void collect(void *ctx, tr_metrics *metrics)
+{
+    replicate *all = ctx;
+    for (size_t i = 0; i < all->count; i++)
+        tr_metrics_of_replica(metrics, all->jobs[i].table, all->jobs[i].replica);
+}
+
 static int run(tr_cli *cli)
 {
     static replicate all;
+    tr_cli_metrics *metrics = NULL;
     tr_error err = {0};
     int usage = parse(cli, &all);
     if (usage)
@@ -325,9 +344,12 @@ static int run(tr_cli *cli)
         e = open_job(&all, &all.jobs[i], cli->argv[i], &err);
         all.count++;
     }
+    if (!e)
+        e = tr_cli_metrics_start(all.metrics, collect, &all, &metrics, &err);
     int exit_code = e == TR_EINVAL && all.bad_sink ? tr_cli_usage(cli, "--to: %s", err.message)
                     : e                            ? tr_cli_fail(&err)
                                                    : run_jobs(&all);
+    tr_cli_metrics_stop(metrics);
     for (size_t i = 0; i < all.count; i++) {
         tr_replica_free(all.jobs[i].replica);
         tr_client_free(all.jobs[i].client);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
+#include "cli/metrics.h"
 #include "cli/project/server.h"
 
 #include <tailrace/engine.h>
@@ -61,6 +62,7 @@ static const tr_cli_option options[] = {
      "file:PATH or\n"
      "sqlite:PATH"},
     {"put-events-size", OPT_PUT_EVENTS, "SIZE", "the largest PutEvents request, up to 1MiB (256KiB)"},
+    TR_CLI_METRICS_OPTION,
     {"cache", OPT_CACHE, "SIZE", "ceiling of the store's caches and buffers (64MiB)"},
     {NULL, 0, NULL, NULL}};
 
@@ -70,6 +72,7 @@ typedef struct settings {
     const char *listen[LISTEN_MAX], *cors[CORS_MAX];
     tr_server_function functions[FUNCTIONS_MAX];
     char names[FUNCTIONS_MAX][FUNCTION_NAME_MAX + 1];
+    const char *metrics;
     bool memory;
 } settings;
 
@@ -171,6 +174,9 @@ static int take_option(const tr_cli *cli, settings *s, int option)
                                   cli->value);
     case OPT_FUNCTION:
         return add_function(cli, s);
+    case TR_CLI_METRICS:
+        s->metrics = cli->value;
+        return 0;
     case OPT_RETRY_DELAY:
         o->bus_retry_fixed = true;
         return tr_cli_duration_within(cli, "retry-delay", "1ms", "1d", &o->bus_retry_base_ms);
@@ -197,7 +203,7 @@ static int take_option(const tr_cli *cli, settings *s, int option)
 static void print_line(void *ctx, const char *function, tr_view line)
 {
     (void)ctx;
-    (void)fprintf(stderr, "%s: %.*s\n", function, TR_FMT(line));
+    tr_cli_say(function, line);
 }
 
 /* What the flags leave open, tailrace.yaml may say. */
@@ -234,9 +240,15 @@ static int wait_for_end(const sigset_t *signals)
     return which == SIGINT ? TR_EXIT_INTERRUPTED : TR_EXIT_OK;
 }
 
+static void collect(void *ctx, tr_metrics *metrics)
+{
+    tr_metrics_of_server(metrics, ctx);
+}
+
 static int run(tr_cli *cli)
 {
     settings s = {0};
+    tr_cli_metrics *metrics;
     tr_server *server;
     tr_project *project = NULL;
     tr_error err;
@@ -270,7 +282,9 @@ static int run(tr_cli *cli)
         tr_cli_message(TR_LOG_INFO, "everything is kept in memory and gone at the end; --data DIR keeps it");
     for (size_t i = 0; tr_server_address(server, i); i++)
         tr_cli_message(TR_LOG_INFO, "listening on %s", tr_server_address(server, i));
-    int code = wait_for_end(&signals);
+    int code = tr_cli_metrics_start(s.metrics, collect, server, &metrics, &err);
+    code = code ? tr_cli_fail(&err) : wait_for_end(&signals);
+    tr_cli_metrics_stop(metrics);
     tr_server_free(server);
     tr_project_free(project);
     return code;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/follow.h"
+#include "cli/metrics.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,13 +25,14 @@ static const tr_cli_option options[] = {
      "an event pattern that changes must match; up to 5, any of which\nwill do"},
     {"changes", OPT_CHANGES, NULL, "json: add which paths changed, from what to what"},
     TR_CLI_FLEET_OPTIONS,
+    TR_CLI_METRICS_OPTION,
     TR_CLI_WHERE_OPTIONS,
     {NULL, 0, NULL, NULL}};
 
 typedef enum format { FORMAT_JSON, FORMAT_PRETTY, FORMAT_RAW } format;
 
 typedef struct tail {
-    const char *table, *from, *state, *iterators;
+    const char *table, *from, *state, *iterators, *metrics;
     format format;
     bool once, color, changes;
     tr_cli_filters filters;
@@ -263,6 +265,9 @@ static int take_option(const tr_cli *cli, int option, tail *t)
     case OPT_STATE:
         t->state = cli->value;
         return 0;
+    case TR_CLI_METRICS:
+        t->metrics = cli->value;
+        return 0;
     case OPT_ONCE:
         t->once = true;
         return 0;
@@ -303,8 +308,15 @@ static int parse(tr_cli *cli, tail *t)
     return tr_cli_table_name(cli, t->table);
 }
 
+static void collect(void *ctx, tr_metrics *metrics)
+{
+    tail *t = ctx;
+    tr_metrics_of_stream(metrics, t->table, t->stream);
+}
+
 static int run(tr_cli *cli)
 {
+    tr_cli_metrics *metrics = NULL;
     tail t = {.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR")};
     tr_error err = {0};
     int usage = parse(cli, &t);
@@ -318,6 +330,8 @@ static int run(tr_cli *cli)
         e = tr_cli_connect(&t.where, &t.place, &err);
     if (!e)
         e = open_stream(&t, &err);
+    if (!e)
+        e = tr_cli_metrics_start(t.metrics, collect, &t, &metrics, &err);
     if (!e) {
         tr_cli_on_stop(stop, &t);
         e = follow(&t, &err);
@@ -325,6 +339,7 @@ static int run(tr_cli *cli)
             e = export_iterators(&t, &err);
         tr_cli_on_stop(ignore_stop, NULL); /* the stream goes now */
     }
+    tr_cli_metrics_stop(metrics);
     tr_stream_free(t.stream);
     tr_cli_disconnect(&t.place);
     tr_cli_filters_done(&t.filters);

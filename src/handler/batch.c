@@ -184,12 +184,14 @@ size_t tr__work_attempt(tr__work *w, size_t from, size_t to)
     int e = write_event(w, from, to);
     tr_buf_reset(&w->response);
     w->err = (tr_error){0};
+    int64_t began = tr_clock_mono_ns();
     atomic_fetch_add(&m->invoking, 1);
     if (e)
         (void)tr_fail(&w->err, e, "the batch is too large");
     else
         e = tr_handler_invoke_wait(m->handler, tr_buf_view(&w->event), &w->response, &w->err);
     atomic_fetch_sub(&m->invoking, 1);
+    atomic_fetch_add(&m->busy_ns, (uint64_t)(tr_clock_mono_ns() - began));
     w->attempts++;
     atomic_fetch_add(&m->batches, 1);
     size_t failed = !e ? judge(w, from, to) : from == to ? SIZE_MAX : from;

@@ -356,5 +356,6 @@ void tr_mapping_get_stats(tr_mapping *m, tr_mapping_stats *ret)
                               .retries = atomic_load(&m->retries),
                               .bisections = atomic_load(&m->bisections),
                               .given_up = atomic_load(&m->given_up),
+                              .busy_ns = atomic_load(&m->busy_ns),
                               .windows = atomic_load(&m->windows)};
 }

@@ -30,7 +30,7 @@ struct tr_mapping {
     atomic_bool progressed;  /* records were done with, or read */
     atomic_int invoking;     /* the handler's time limit counts, not ours */
     pthread_mutex_t failing; /* the failure destination takes one at a time */
-    _Atomic(uint64_t) batches, records, failures, retries, bisections, given_up, windows;
+    _Atomic(uint64_t) batches, records, failures, retries, bisections, given_up, windows, busy_ns;
     struct {
         pthread_mutex_t lock; /* of the list, of `busy`, and of the store */
         pthread_cond_t idle;  /* a window is not busy any more */
