@@ -5,6 +5,7 @@
 
 /* A command is declared here and listed below, a line each, in the order in which the help shows them. */
 extern const tr_cli_command tr_cli_archive;
+extern const tr_cli_command tr_cli_bus;
 extern const tr_cli_command tr_cli_dev;
 extern const tr_cli_command tr_cli_dlq;
 extern const tr_cli_command tr_cli_events_command;
@@ -29,6 +30,7 @@ const tr_cli_command *const tr_cli_commands[] = {
     &tr_cli_leases,
     &tr_cli_log,
     &tr_cli_events_command,
+    &tr_cli_bus,
     &tr_cli_archive,
     &tr_cli_schema,
     NULL};
