@@ -6,8 +6,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define MESSAGE_MAX 8192 /* bytes; an error's text has at most TR_ERROR_MESSAGE_MAX */
 
@@ -59,6 +61,9 @@ int tr_cli_exit_code(int code)
 
 int tr_cli_fail(const tr_error *err)
 {
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    if (reader_gone || (ferror(stdout) && poll(&out, 1, 0) == 1 && out.revents & POLLERR))
+        return TR_EXIT_OK; /* nobody reads what this was to write: that is no failure worth a message */
     const char *message = err->message[0] ? err->message : tr_strerror(err->code);
     int exit_code = tr_cli_exit_code(err->code ? err->code : TR_EIO);
     const tr_cli_field fields[] = {{.name = "error", .text = tr_strerror(err->code)},

@@ -356,6 +356,8 @@ static int parse(tr_cli *cli, tr_cli_events *c)
         e = tr_cli_code_take(&c->code, option, cli, &taken);
         if (!e && !taken)
             e = take_option(c, option);
+        if (!e && option == OPT_TABLE)
+            e = tr_cli_table_name(cli, cli->value);
     }
     if (c->code.given && c->code.options.kind == TR_HANDLER_EXEC)
         c->exec = c->code.options.target;

@@ -35,6 +35,19 @@ int tr_cli_parse_from(const char *text, tr_stream_start *ret_start, tr_error *er
     return 0;
 }
 
+int tr_cli_check_from(tr_stream *stream, const char *from, const char *table, tr_error *err)
+{
+    tr_stream_start start = {.at = TR_START_LATEST};
+    tr_stream_stats stats;
+    if (!from || tr_cli_parse_from(from, &start, err) || start.at != TR_START_AT)
+        return 0;
+    tr_stream_get_stats(stream, &stats);
+    if (stats.delivered || stats.filtered || stats.gaps || !stats.skipped)
+        return 0;
+    return tr_fail(err, TR_EINVAL,
+                   "--from %s is beyond the newest record of %s: nothing bears that number yet", from, table);
+}
+
 /* The ARN of the table's newest stream into out (TR_STREAM_ARN_MAX + 1). */
 static int stream_arn(tr_client *client, const char *table, char *out, tr_error *err)
 {

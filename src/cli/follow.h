@@ -23,6 +23,12 @@
  */
 int tr_cli_parse_from(const char *text, tr_stream_start *ret_start, tr_error *err);
 
+/**
+ * For a stream that was read to its end: TR_EINVAL if `from` (may be NULL) is a sequence number and every
+ * record was older, so that it is no number of this stream's yet.
+ */
+int tr_cli_check_from(tr_stream *stream, const char *from, const char *table, tr_error *err);
+
 /** Where a command keeps what it must remember: `given`, or
  * $XDG_STATE_HOME/tailrace/COMMAND-TABLE-<hash of endpoint and what>.ENDING ($HOME/.local/state without
  * XDG_STATE_HOME). TR_EINVAL. */

@@ -250,6 +250,8 @@ static int run_on(tr_cli *cli)
     if (!e) {
         tr_cli_on_stop(stop, &o);
         e = tr_mapping_run(o.mapping, o.stream, o.handler, o.once, &err);
+        if (!e && o.once && !tr_cli_stopped())
+            e = tr_cli_check_from(o.stream, o.from, o.table, &err);
         tr_cli_on_stop(ignore_stop, NULL);
     }
     tr_cli_metrics_stop(metrics);

@@ -161,18 +161,6 @@ static bool is_at_end(tail *t, int64_t began)
     return stats.settled_ms >= began && strcmp(stats.stream_arn, t->arn) == 0;
 }
 
-/* Read to its end, and every record is older than --from's number: it cannot be one of this stream's yet. */
-static int check_start(tail *t, tr_error *err)
-{
-    tr_stream_stats stats;
-    tr_stream_get_stats(t->stream, &stats);
-    if (t->start.at != TR_START_AT || stats.delivered || stats.gaps || !stats.skipped)
-        return 0;
-    return tr_fail(err, TR_EINVAL,
-                   "--from %s is beyond the newest record of %s: nothing bears that number yet", t->from,
-                   t->table);
-}
-
 static int follow(tail *t, tr_error *err)
 {
     tr_stream_batch batch = {0};
@@ -197,7 +185,7 @@ static int follow(tail *t, tr_error *err)
         if (!(e = write_out(t, err)))
             tr_stream_ack_batch(t->stream, &batch);
         if (!e && (t->once || !at_end) && is_at_end(t, began)) {
-            e = at_end ? 0 : check_start(t, err);
+            e = at_end ? 0 : tr_cli_check_from(t->stream, t->from, t->table, err);
             at_end = true;
             done = t->once;
         }

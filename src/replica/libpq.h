@@ -38,7 +38,7 @@
     X(PQtransactionStatus)
 
 typedef struct tr__libpq {
-#define X(name) __typeof__(name) *name;
+#define X(name) __typeof__(name) *name; /* NOLINT(bugprone-macro-parentheses) */
     TR__PQ_FUNCTIONS(X)
 #undef X
 } tr__libpq;

@@ -262,8 +262,8 @@ static int ask(tr__pg *s, const char *sql, const char *text, PGresult **ret_resu
 
 static int check_version(tr__pg *s, tr_error *err)
 {
-    PGresult *result;
-    const char *text;
+    PGresult *result = NULL;
+    const char *text = NULL;
     int e =
         ask(s, "SELECT version FROM _tailrace_format WHERE $1::text IS NOT NULL", NULL, &result, &text, err);
     if (e)
@@ -278,8 +278,8 @@ static int check_version(tr__pg *s, tr_error *err)
 /* Whoever writes to this replica holds a lock for as long as its connection lives. */
 static int lock_table(tr__pg *s, tr_error *err)
 {
-    PGresult *result;
-    const char *text;
+    PGresult *result = NULL;
+    const char *text = NULL;
     int e = ask(s, "SELECT pg_try_advisory_lock(" LOCKS ", hashtext(current_schema() || '.' || $1))", NULL,
                 &result, &text, err);
     if (e)
@@ -293,8 +293,8 @@ static int lock_table(tr__pg *s, tr_error *err)
 
 static int load_state(tr__pg *s, tr_buf *ret_state, tr_error *err)
 {
-    PGresult *result;
-    const char *text;
+    PGresult *result = NULL;
+    const char *text = NULL;
     int e = ask(s, "SELECT state FROM _tailrace_replicas WHERE table_name = $1", NULL, &result, &text, err);
     if (e)
         return e;

@@ -38,8 +38,7 @@ static int open_db(verify *v)
                            NULL) != SQLITE_OK ||
         sqlite3_prepare_v2(v->db, "UPDATE rows SET seen = 1 WHERE key = ?1 RETURNING item", -1, &v->find,
                            NULL) != SQLITE_OK ||
-        sqlite3_prepare_v2(v->db, "SELECT key, item FROM rows WHERE NOT seen", -1, &v->left, NULL) !=
-            SQLITE_OK)
+        sqlite3_prepare_v2(v->db, "SELECT key FROM rows WHERE NOT seen", -1, &v->left, NULL) != SQLITE_OK)
         return db_fail(v, "opening a temporary file");
     return 0;
 }
@@ -80,28 +79,47 @@ static int scan_table(verify *v)
     return e ? e : atomic_load(&r->stop) ? tr_fail(v->err, TR_ECANCELED, "stopped") : 0;
 }
 
-/* Two sides differ in what was read of them at different times: the table's item now decides. */
-static int settle(verify *v, tr_item some, tr_item in_replica)
+/* The key as an item, out of its bytes: whatever the replica's item says, this is the row that is meant. */
+static int key_item(const verify *v, tr_view key, tr_buf *ret_item)
 {
-    tr_replica *r = v->r;
-    tr_buf key;
+    const struct {
+        tr_view name;
+        tr_type type;
+    } parts[] = {{v->r->schema.hash_name, v->r->schema.hash_type},
+                 {v->r->schema.range_name, v->r->schema.range_type}};
     tr_packer p;
-    tr_buf_init(&key, TR__BODY_MAX);
-    tr_packer_init(&p, &key);
+    tr_arena arena;
+    int e = 0;
+    tr_arena_init(&arena, TR__BODY_MAX);
+    tr_packer_init(&p, ret_item);
     tr_pack_item_begin(&p);
-    const tr_view names[] = {r->schema.hash_name, r->schema.range_name};
-    for (size_t i = 0; i < TR_COUNT(names) && names[i].len; i++) {
+    for (size_t i = 0; i < TR_COUNT(parts) && parts[i].name.len && !e; i++) {
         tr_value value;
-        if (tr_item_get(some, names[i], &value) == 0) {
-            tr_pack_name(&p, names[i]);
-            tr_pack_value(&p, value);
-        }
+        size_t len;
+        e = tr_key_get(key, parts[i].type, &arena, &value, &len);
+        if (e)
+            break;
+        tr_pack_name(&p, parts[i].name);
+        tr_pack_value(&p, value);
+        key = tr_view_of(key.ptr + len, key.len - len);
     }
-    int e = tr_pack_item_end(&p);
+    int end = tr_pack_item_end(&p);
+    tr_arena_done(&arena);
+    return e ? e : end;
+}
+
+/* Two sides differ in what was read of them at different times: the table's item now decides. */
+static int settle(verify *v, tr_view key, tr_item in_replica)
+{
+    tr_buf keys;
+    tr_buf_init(&keys, TR__BODY_MAX);
     tr_buf_reset(&v->again);
-    if (!e)
-        e = tr__replica_get_item(r, tr_buf_view(&key), &v->again, v->err);
-    tr_buf_done(&key);
+    int e = key_item(v, key, &keys);
+    if (e)
+        (void)tr_fail(v->err, TR_ECORRUPT, "a row of the replica has a _key that is no key of the table");
+    else
+        e = tr__replica_get_item(v->r, tr_buf_view(&keys), &v->again, v->err);
+    tr_buf_done(&keys);
     if (e)
         return e;
     tr_item now = tr_buf_view(&v->again);
@@ -125,26 +143,22 @@ static int compare_row(void *ctx, tr_view key, tr_item item)
                                                                 (size_t)sqlite3_column_bytes(v->find, 0)));
     int e = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_fail(v, "looking a row up");
     (void)sqlite3_reset(v->find);
-    return e || same ? e : settle(v, item, item);
+    return e || same ? e : settle(v, key, item);
 }
 
 /* Rows of the table that the replica's walk did not meet. */
 static int tell_missing(verify *v)
 {
     int rc, e = 0;
-    tr_buf copy, there;
-    tr_buf_init(&copy, TR__ITEM_MAX);
+    tr_buf there;
     tr_buf_init(&there, TR__ITEM_MAX);
     while (!e && (rc = sqlite3_step(v->left)) == SQLITE_ROW) {
         tr_view key = tr_view_of(sqlite3_column_blob(v->left, 0), (size_t)sqlite3_column_bytes(v->left, 0));
-        tr_buf_reset(&copy);
         tr_buf_reset(&there);
-        tr_buf_put(&copy, sqlite3_column_blob(v->left, 1), (size_t)sqlite3_column_bytes(v->left, 1));
         e = v->r->sink->get(v->r->sink, key, &there, v->err);
         if (!e || e == TR_ENOTFOUND)
-            e = settle(v, tr_buf_view(&copy), tr_buf_view(&there));
+            e = settle(v, key, tr_buf_view(&there));
     }
-    tr_buf_done(&copy);
     tr_buf_done(&there);
     return e ? e : rc == SQLITE_DONE ? 0 : db_fail(v, "reading");
 }
