@@ -27,6 +27,7 @@ extern "C" {
 #define TR_LOG_TYPE      "type"
 #define TR_LOG_LOG       "log"
 #define TR_LOG_PAYLOAD   "payload"
+#define TR_LOG_REPLAY    "replay-name" /**< of events that a replay has put; pipes skip those */
 #define TR_LOG_TTL       "ttl"     /**< time to live attribute of the table; events of ours do not carry it */
 #define TR_LOG_PK_SUFFIX "#stream" /**< a pk without it is no event */
 #define TR_LOG_TABLE     "local-dynamodb-logs"
@@ -50,6 +51,7 @@ typedef struct tr_log_append {
     tr_item payload;       /**< Copied. Gets the member `id` if it has none; TR_EINVAL if it has another. */
     uint64_t expect; /**< the version of the newest event there is (0: none), or TR_LOG_ANY_VERSION: the next
                           number is found by a query, and conflicts are retried with jitter */
+    tr_view replay_name; /**< Optional: the event comes with a replay of that name; it is marked with it */
     int64_t
         patience_ms; /**< how long to go on when the service cannot be reached; 0: as the client's attempts */
 } tr_log_append;

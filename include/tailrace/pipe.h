@@ -29,6 +29,7 @@
  */
 
 #include <tailrace/failure.h>
+#include <tailrace/log.h>
 #include <tailrace/mapping.h>
 #include <tailrace/publish.h>
 #include <tailrace/stream.h>
@@ -42,7 +43,7 @@ extern "C" {
 #define TR_PIPE_DETAIL_TYPE "stream changes"
 #define TR_PIPE_DETAIL_MAX  10240 /* UTF-16 units of a detail that is sent whole */
 /** Attribute of items, and member of details, that came with a replay: the replay's name. */
-#define TR_PIPE_REPLAY_MARK "replay-name"
+#define TR_PIPE_REPLAY_MARK TR_LOG_REPLAY
 
 typedef enum tr_pipe_format { TR_PIPE_LOG, TR_PIPE_RECORD, TR_PIPE_PLAIN } tr_pipe_format;
 

@@ -110,7 +110,16 @@ typedef struct tr_publisher_options {
     int64_t timeout_ms;                 /**< of a request; 0: the client's */
     size_t max_entries;                 /**< not done; 0: 10,000 */
     size_t max_bytes;                   /**< of memory of those; 0: 64 MiB. One entry is always taken. */
-    tr_publish_failure_fn *on_failure;  /**< Optional: the failure destination; runs on a thread of its own */
+    bool wait_for_bus; /**< A bus that cannot be reached, or throttles whole requests, is waited for: that
+                          uses up no retries. */
+    /**
+     * For replays onto tailrace's own bus: its events are marked with this name and not archived, and go to
+     * the rules of these ARNs only (none: to all that match). Not sent to AWS.
+     */
+    const char *replay_name;
+    const char *const *rules;
+    size_t rule_count;
+    tr_publish_failure_fn *on_failure; /**< Optional: the failure destination; runs on a thread of its own */
     void *failure_ctx;
     tr_logger logger;
 } tr_publisher_options;

@@ -13,6 +13,7 @@ extern const tr_cli_command tr_cli_leases;
 extern const tr_cli_command tr_cli_log;
 extern const tr_cli_command tr_cli_on;
 extern const tr_cli_command tr_cli_pipe;
+extern const tr_cli_command tr_cli_replay;
 extern const tr_cli_command tr_cli_replicate;
 extern const tr_cli_command tr_cli_schema;
 extern const tr_cli_command tr_cli_serve;
@@ -32,6 +33,7 @@ const tr_cli_command *const tr_cli_commands[] = {
     &tr_cli_events_command,
     &tr_cli_bus,
     &tr_cli_archive,
+    &tr_cli_replay,
     &tr_cli_schema,
     NULL};
 // clang-format on

@@ -32,6 +32,8 @@ enum {
     OPT_STATE
 };
 
+#define CHECKPOINT_MS 200 /* what is published again after a crash is published twice */
+
 static const tr_cli_option options[] = {
     {"bus", OPT_BUS, "BUS", "the bus: its name or ARN"},
     {"bus-endpoint", OPT_BUS_ENDPOINT, "URL", "where the bus is, if not where the table is; aws: on AWS"},
@@ -214,13 +216,9 @@ static int open_bus(piping *p, tr_error *err)
 {
     if (!p->bus_where.endpoint && !p->bus_where.region && !p->bus_where.profile)
         return tr_cli_another_client(&p->where, &p->place, &p->bus, err);
-    tr_cli_place elsewhere;
     if (p->bus_where.endpoint && strcmp(p->bus_where.endpoint, "aws") == 0)
         p->bus_where.endpoint = NULL;
-    int e = tr_cli_connect(&p->bus_where, &elsewhere, err);
-    if (!e)
-        p->bus = elsewhere.client;
-    return e;
+    return tr_cli_connect_aws(&p->bus_where, &p->bus, err);
 }
 
 static int open_destination(piping *p, tr_error *err)
@@ -239,6 +237,7 @@ static int open_stream(piping *p, tr_error *err)
 {
     char name[256], arn[TR_STREAM_ARN_MAX + 1];
     tr_stream_options stream = {.table = p->table,
+                                .checkpoint_ms = CHECKPOINT_MS,
                                 .patterns = (const tr_pattern *const *)p->filters.list,
                                 .pattern_count = p->filters.count};
     (void)snprintf(name, sizeof name, "%.255s", p->table);

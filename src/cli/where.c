@@ -162,6 +162,16 @@ int tr_cli_connect(const tr_cli_where *given, tr_cli_place *ret_place, tr_error 
     return e;
 }
 
+int tr_cli_connect_aws(const tr_cli_where *where, tr_client **ret_client, tr_error *err)
+{
+    const tr_client_options options = {.endpoint = where->endpoint,
+                                       .aws = true,
+                                       .region = where->region,
+                                       .profile = where->profile,
+                                       .logger = tr_cli_logger()};
+    return tr_client_new(&options, ret_client, err);
+}
+
 int tr_cli_another_client(const tr_cli_where *given, const tr_cli_place *place, tr_client **ret_client,
                           tr_error *err)
 {

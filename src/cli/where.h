@@ -48,6 +48,9 @@ typedef struct tr_cli_place {
 } tr_cli_place;
 
 int tr_cli_connect(const tr_cli_where *where, tr_cli_place *ret_place, tr_error *err);
+/** AWS as the AWS CLI finds it, whatever endpoints are configured; where->endpoint names what stands for it.
+ */
+int tr_cli_connect_aws(const tr_cli_where *where, tr_client **ret_client, tr_error *err);
 /** Another client of the same place, with an I/O thread of its own. */
 int tr_cli_another_client(const tr_cli_where *where, const tr_cli_place *place, tr_client **ret_client,
                           tr_error *err);

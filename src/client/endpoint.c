@@ -61,7 +61,7 @@ static const char *configured(const tr_client_options *options, const tr__profil
 {
     if (options->endpoint)
         return options->endpoint;
-    if (is_true(env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")) ||
+    if (options->aws || is_true(env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")) ||
         is_true(tr__profiles_get(profiles, "profile", profile, "ignore_configured_endpoint_urls")))
         return NULL;
     const char *found = env(services[service].variable);

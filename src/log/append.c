@@ -19,7 +19,7 @@ typedef struct append {
     tr_log_append_fn *fn;
     void *ctx;
     tr_arena arena;
-    tr_view log, id, type;
+    tr_view log, id, type, replay_name;
     tr_item payload;
 } append;
 
@@ -129,6 +129,8 @@ static int write_pieces(append *a, const char *table, tr_error *err)
     tr_json_write_init(&w, &text);
     write_text(&w, TR_LOG_TYPE, a->type);
     write_text(&w, TR_LOG_LOG, a->log);
+    if (a->replay_name.len)
+        write_text(&w, TR_LOG_REPLAY, a->replay_name);
     tr_json_name(&w, TR_LOG_PAYLOAD);
     tr_json_begin_object(&w);
     tr_json_name(&w, "M");
@@ -174,9 +176,11 @@ int tr_log_append_start(tr_client *client, const tr_log_append *in, tr_log_appen
     a->log = tr_arena_copy(&a->arena, in->log);
     a->id = tr_arena_copy(&a->arena, in->id);
     a->type = tr_arena_copy(&a->arena, in->type);
+    a->replay_name = tr_arena_copy(&a->arena, in->replay_name);
     set_up(a, client, in);
-    e = a->log.ptr && a->id.ptr && a->type.ptr ? complete_payload(a, in->payload, err)
-                                               : tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
+    e = a->log.ptr && a->id.ptr && a->type.ptr && a->replay_name.ptr
+            ? complete_payload(a, in->payload, err)
+            : tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
     if (!e)
         e = write_pieces(a, tr__log_table(in->table), err);
     if (!e)

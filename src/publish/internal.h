@@ -77,6 +77,7 @@ struct tr_publisher {
     tr_client *client;
     tr_publisher_options options;
     char *bus;
+    tr_buf head; /* of a request, up to its first entry */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     unsigned refs; /* the owner, requests under way, wake-ups that are scheduled */

@@ -192,6 +192,7 @@ void tr__pub_settle(tr_publisher *p, tr__pub_entry *entry, int code, const char 
 static void free_publisher(tr_publisher *p)
 {
     tr_buf_done(&p->body);
+    tr_buf_done(&p->head);
     (void)pthread_cond_destroy(&p->changed);
     (void)pthread_mutex_destroy(&p->lock);
     tr_free(p->bus);
@@ -344,6 +345,27 @@ static void set_defaults(tr_publisher_options *o)
     o->max_bytes = o->max_bytes ? o->max_bytes : MAX_BYTES;
 }
 
+/* {"ReplayName":…,"FilterArns":[…],"Entries":[ */
+static int write_head(tr_publisher *p)
+{
+    const tr_publisher_options *o = &p->options;
+    tr_json_writer w;
+    tr_buf_init(&p->head, 1 << 20);
+    tr_json_write_init(&w, &p->head);
+    tr_json_begin_object(&w);
+    if (o->replay_name && !tr_client_is_aws(p->client)) {
+        tr_json_member_cstring(&w, "ReplayName", o->replay_name);
+        tr_json_name(&w, "FilterArns");
+        tr_json_begin_array(&w);
+        for (size_t i = 0; i < o->rule_count; i++)
+            tr_json_cstring(&w, o->rules[i]);
+        tr_json_end_array(&w);
+    }
+    tr_json_name(&w, "Entries");
+    tr_json_begin_array(&w);
+    return tr_buf_status(&p->head);
+}
+
 static int init_locks(tr_publisher *p)
 {
     pthread_condattr_t monotonic;
@@ -383,6 +405,10 @@ int tr_publisher_new(tr_client *client, const tr_publisher_options *options, tr_
     tr_rng_seed(&p->rng, seed);
     /* a text of one byte may take six in JSON, and twice that in an escaped detail */
     tr_buf_init(&p->body, 12 * p->options.request_bytes + (1 << 20));
+    if (write_head(p)) {
+        free_publisher(p);
+        return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
+    }
     if (options->on_failure && pthread_create(&p->failure_thread, NULL, run_failures, p)) {
         free_publisher(p);
         return tr_fail(err, TR_ENOMEM, "cannot start a thread");

@@ -260,7 +260,7 @@ static void fail_request(tr_publisher *p, tr__pub_request *q, int code, const tr
     for (size_t i = q->count; i > 0; i--) { /* backwards, since each goes first */
         tr__pub_entry *e = q->entries[i - 1];
         bool split = final && q->count > 1;
-        e->failures += !split;
+        e->failures += !split && (final || !p->options.wait_for_bus);
         p->stats.unknown += unknown;
         p->stats.throttles += code == TR_ETHROTTLED;
         if (canceled || (final && !split) || (!split && is_exhausted(p, e, pause, &condition))) {
@@ -335,7 +335,7 @@ static int send_request(tr_publisher *p, const collected *c)
     q->publisher = p;
     q->sent_ms = tr_clock_mono_ms();
     tr_buf_reset(&p->body);
-    tr_buf_put_str(&p->body, "{\"Entries\":[");
+    tr_buf_put_view(&p->body, tr_buf_view(&p->head));
     for (size_t i = 0; i < c->count; i++) {
         if (i)
             tr_buf_putc(&p->body, ',');
