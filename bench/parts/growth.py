@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""The cost of an operation with 10^4, 10^6 and 10^7 items of 400 bytes: the engine within a process, durable, in its default
+memory. The directories are kept between runs if --growth-dir names a place for them."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+
+from parts.common import LOAD_CORE, SERVER_CORE, say
+
+SIZES = [10**4, 10**6, 10**7]
+ROWS = [("gets", "GetItem"), ("queries of 10", "Query of 10"), ("queries of 10, backward", "Query of 10, backward"),
+        ("puts, durable", "PutItem, 32 under way")]
+LINE = re.compile(r"^(.+?)\s+(\d+) /s\s+([\d.]+) us wall\s+([\d.]+) us cpu$", re.M)
+
+
+def bench_engine(options, directory, items, seconds, only, connections=32):
+    """{name: {"wall_us":…, "cpu_us":…}}; of what is measured twice the quicker."""
+    done = subprocess.run(["taskset", "-c", f"{SERVER_CORE},{LOAD_CORE}", os.path.join(options.build, "bench", "bench_engine"),
+                           directory, str(items), str(seconds), str(connections)], stdout=subprocess.PIPE, text=True,
+                          check=True, env={**os.environ, "ONLY": only})
+    rows = {}
+    for name, rate, wall, cpu in LINE.findall(done.stdout):
+        row = {"per_second": float(rate), "wall_us": float(wall), "cpu_us": float(cpu)}
+        if name not in rows or row["cpu_us"] < rows[name]["cpu_us"]:
+            rows[name] = row
+    return rows
+
+
+def measure(options):
+    results, home = {}, options.growth_dir or tempfile.mkdtemp(prefix="tailrace-growth-")
+    try:
+        for items in SIZES:
+            directory = os.path.join(home, str(items))
+            if not os.path.exists(directory):
+                say(f"  growth: loading {items:,} items")
+                bench_engine(options, directory, items, 1, "-", 1024)
+            say(f"  growth: {items:,} items")
+            results[items] = bench_engine(options, directory, items, options.seconds * 2, "gqp")
+    finally:
+        if not options.growth_dir:
+            shutil.rmtree(home, ignore_errors=True)
+    return results
+
+
+def print_table(results):
+    print(f"\n{'cost, us of time (of processor)':<34}" + "".join(f"{items:>18,}" for items in results) + f"{'growth':>10}")
+    for name, title in ROWS:
+        cells = [f"{got[name]['wall_us']:.2f} ({got[name]['cpu_us']:.2f})" for got in results.values()]
+        print(f"{title:<34}" + "".join(f"{cell:>18}" for cell in cells) + f"{growth(results, name):>9.2f}x")
+
+
+def growth(results, name):
+    return results[max(results)][name]["cpu_us"] / results[min(results)][name]["cpu_us"]
+
+
+def add_goals(goals, results):
+    for name, title in ROWS:
+        goals.at_most(f"{title}: cost with 10^7 items over 10^4", growth(results, name), 1.5, "x")
