@@ -64,7 +64,7 @@ int main(int argc, char **argv)
                 write_page(&body, made++ * PAGE);
                 generating += seconds(t);
                 t = tr_clock_mono_ns();
-                if (tr__page_decode(tr_buf_view(&body), shard.id, false, &a.page, &next, NULL))
+                if (tr__page_decode(NULL, tr_buf_view(&body), shard.id, false, &a.page, &next, NULL))
                     return 1;
                 decoding += seconds(t);
                 a.body_bytes = body.len;

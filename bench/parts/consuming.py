@@ -11,13 +11,23 @@ from harness.http import Dynamo
 from parts.common import BENCH, TABLE, create_table, lines_of, load, make_server, pinned, say
 
 
+NAMES = {"npm": "dynamodb-stream", "tailrace": "tr_stream_next_batch", "tail": "tailrace tail to a file"}
+
+
 def consume_npm(endpoint, arn, count, node):
     got = lines_of(pinned([node, os.path.join(BENCH, "dynamodb-stream.mjs"), endpoint, arn, str(count)]),
                    {**os.environ, "NODE_NO_WARNINGS": "1"})
     return got[0] if got else None
 
 
-def consume_tailrace(build, endpoint, count, directory):
+def consume_stream(build, endpoint, count):
+    """The C API, counting records as dynamodb-stream.mjs does."""
+    got = lines_of(pinned([os.path.join(build, "bench", "bench_consume"), endpoint, TABLE, str(count)]),
+                   {**os.environ, **servers.CREDENTIALS})
+    return got[0] if got else None
+
+
+def consume_tail(build, endpoint, count, directory):
     """`tailrace tail --once` from the beginning into a file."""
     out = os.path.join(directory, "records.jsonl")
     began = time.monotonic()
@@ -49,7 +59,8 @@ def measure_on(server_name, options):
         if "failed" in filled:
             return result
         for name, fn in (("npm", lambda: consume_npm(server.endpoint, arn, options.records, options.node)),
-                         ("tailrace", lambda: consume_tailrace(options.build, server.endpoint, options.records, directory))):
+                         ("tailrace", lambda: consume_stream(options.build, server.endpoint, options.records)),
+                         ("tail", lambda: consume_tail(options.build, server.endpoint, options.records, directory))):
             got = fn()
             if got and got["records"] >= options.records:
                 result[name] = got
@@ -61,7 +72,7 @@ def measure_on(server_name, options):
 def print_table(consuming):
     for server, got in consuming.items():
         for consumer, c in got.items():
-            print(f"consuming from {server:<12} by {'dynamodb-stream' if consumer == 'npm' else 'tailrace tail':<16} "
+            print(f"consuming from {server:<12} by {NAMES[consumer]:<24} "
                   f"{c['records'] / c['seconds']:>12,.0f} records/s {c['cpu_s'] / c['records'] * 1e6:>8.2f} us each")
 
 

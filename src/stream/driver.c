@@ -51,6 +51,7 @@ static void unref(tr_stream *stream)
     (void)pthread_cond_destroy(&stream->job_there);
     tr_buf_done(&stream->job.state);
     tr__filter_free(stream->filter);
+    tr__page_pool_done(&stream->pages);
     tr_free(stream);
 }
 
@@ -107,6 +108,7 @@ static void answered(void *ctx, int code, const tr_reply *reply, const tr_error 
     tr__answer a = {.id = c->id, .code = code, .error = err, .service_ms = -1};
     tr__wire wire;
     tr__wire_init(&wire);
+    wire.pool = &stream->pages;
     if (reply)
         a.service_ms = tr__wire_date(tr_reply_header(reply, "date"));
     if (code == 0) /* not under the lock: a page of records takes a while */
@@ -252,6 +254,7 @@ static int init_sync(tr_stream *stream)
     int bad = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     bad = bad || pthread_mutex_init(&stream->lock, NULL);
     bad = bad || pthread_mutex_init(&stream->poll, NULL);
+    bad = bad || tr__page_pool_init(&stream->pages);
     bad = bad || pthread_cond_init(&stream->changed, &attr);
     bad = bad || pthread_cond_init(&stream->job_there, NULL);
     (void)pthread_condattr_destroy(&attr);

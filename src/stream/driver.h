@@ -35,6 +35,7 @@ struct tr_stream {
     int64_t wake_ms; /* mono: the earliest wake-up that is scheduled; INT64_MAX: none */
     tr_logger logger;
     tr__filter *filter;
+    tr__page_pool pages;
 
     pthread_t store_thread;
     bool store_running, store_end;

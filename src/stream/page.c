@@ -7,13 +7,124 @@
 #define JSON_ARENA_MAX (512u * 1024 * 1024) /* decoded strings with escapes of one answer */
 #define TRANSFORM_MAX  (64u * 1024 * 1024)  /* what a user's transform may allocate for one page */
 
-typedef struct decoder {
+/* Blocks are multiples of this, so that a page fits into another's; smaller pages are the heap's business. */
+#define BLOCK ((size_t)64 * 1024)
+
+typedef struct tr__decoder {
     tr_buf data;
     tr_arena arena;
     tr__parts *parts;
     size_t count, capacity;
     bool keep_raw;
 } decoder;
+
+/* --------------------------------------------------------------------------------------- memory for reuse */
+
+static void free_decoder(decoder *d)
+{
+    if (!d)
+        return;
+    tr_buf_done(&d->data);
+    tr_arena_done(&d->arena);
+    tr_free(d->parts);
+    tr_free(d);
+}
+
+static void free_kept(tr__page *page)
+{
+    for (tr__page *next; page; page = next) {
+        next = page->next;
+        tr_free(page);
+    }
+}
+
+int tr__page_pool_init(tr__page_pool *pool)
+{
+    *pool = (tr__page_pool){.kept = NULL};
+    return pthread_mutex_init(&pool->lock, NULL) ? TR_ENOMEM : 0;
+}
+
+void tr__page_pool_done(tr__page_pool *pool)
+{
+    free_decoder(pool->decoder);
+    free_kept(pool->kept);
+    (void)pthread_mutex_destroy(&pool->lock);
+}
+
+static decoder *take_decoder(tr__page_pool *pool)
+{
+    decoder *d = NULL;
+    if (pool) {
+        (void)pthread_mutex_lock(&pool->lock);
+        d = pool->decoder;
+        pool->decoder = NULL;
+        (void)pthread_mutex_unlock(&pool->lock);
+    }
+    if (d || !(d = tr_calloc(1, sizeof *d)))
+        return d;
+    tr_buf_init(&d->data, TR__PAGE_MAX);
+    tr_arena_init(&d->arena, JSON_ARENA_MAX);
+    return d;
+}
+
+/* Kept if records come and there is none yet; without records what is kept goes. */
+static void give_decoder(tr__page_pool *pool, decoder *d)
+{
+    tr__page *drop = NULL;
+    if (pool) {
+        (void)pthread_mutex_lock(&pool->lock);
+        pool->busy = d->count > 0;
+        if (pool->busy && !pool->decoder && d->data.cap <= TR__POOL_MAX / 2) {
+            tr_buf_reset(&d->data);
+            tr_arena_reset(&d->arena);
+            d->count = 0;
+            pool->decoder = d;
+            d = NULL;
+        } else if (!pool->busy) {
+            drop = pool->kept;
+            pool->kept = NULL;
+            pool->kept_bytes = 0;
+        }
+        (void)pthread_mutex_unlock(&pool->lock);
+    }
+    free_decoder(d);
+    free_kept(drop);
+}
+
+/* A block of at least so many bytes; more in *size. */
+static tr__page *take_block(tr__page_pool *pool, size_t *size)
+{
+    if (!pool || *size < BLOCK)
+        return tr_malloc(*size);
+    tr__page *found = NULL;
+    *size = (*size + BLOCK - 1) / BLOCK * BLOCK;
+    (void)pthread_mutex_lock(&pool->lock);
+    for (tr__page **at = &pool->kept; *at && !found; at = &(*at)->next)
+        if ((*at)->bytes >= *size) {
+            found = *at;
+            *at = found->next;
+            pool->kept_bytes -= found->bytes;
+            *size = found->bytes;
+            break;
+        }
+    (void)pthread_mutex_unlock(&pool->lock);
+    return found ? found : tr_malloc(*size);
+}
+
+static bool keep_block(tr__page_pool *pool, tr__page *page)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    bool fits = pool->busy && pool->kept_bytes + page->bytes <= TR__POOL_MAX;
+    if (fits) {
+        page->next = pool->kept;
+        pool->kept = page;
+        pool->kept_bytes += page->bytes;
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    return fits;
+}
+
+/* ----------------------------------------------------------------------------------------------- decoding */
 
 static int add_record(decoder *d, tr_json_reader *r, tr_error *err)
 {
@@ -92,17 +203,18 @@ static int read_answer(decoder *d, tr_view body, tr_buf *next, tr_error *err)
     return 0;
 }
 
-static tr__page *new_page(size_t count, size_t data, char **ret_data)
+static tr__page *new_page(tr__page_pool *pool, size_t count, size_t data, char **ret_data)
 {
     size_t entries = count ? count : 1;
     size_t size = sizeof(tr__page) + entries * sizeof(tr__entry) + count * sizeof(tr_record) + data;
     if (size > TR__PAGE_MAX)
         return NULL;
-    tr__page *page = tr_malloc(size);
+    tr__page *page = take_block(pool, &size);
     if (!page)
         return NULL;
     memset(page, 0, sizeof *page + entries * sizeof(tr__entry));
     page->bytes = size;
+    page->pool = size < BLOCK ? NULL : pool;
     page->count = (uint32_t)entries;
     page->records = (tr_record *)(void *)(page->entries + entries);
     *ret_data = (char *)(page->records + count);
@@ -114,14 +226,14 @@ static tr__page *new_page(size_t count, size_t data, char **ret_data)
     return page;
 }
 
-static int make_page(decoder *d, tr_view shard_id, tr__page **ret_page, tr_error *err)
+static int make_page(tr__page_pool *pool, decoder *d, tr_view shard_id, tr__page **ret_page, tr_error *err)
 {
     if (d->count == 0) {
         *ret_page = NULL;
         return 0;
     }
     char *data;
-    tr__page *page = new_page(d->count, d->data.len + shard_id.len, &data);
+    tr__page *page = new_page(pool, d->count, d->data.len + shard_id.len, &data);
     if (!page)
         return tr_fail(err, TR_ENOMEM, "no memory for a page of %zu records", d->count);
     memcpy(data, d->data.ptr, d->data.len);
@@ -139,19 +251,20 @@ static int make_page(decoder *d, tr_view shard_id, tr__page **ret_page, tr_error
     return 0;
 }
 
-int tr__page_decode(tr_view body, tr_view shard_id, bool keep_raw, tr__page **ret_page, tr_buf *next,
-                    tr_error *err)
+int tr__page_decode(tr__page_pool *pool, tr_view body, tr_view shard_id, bool keep_raw, tr__page **ret_page,
+                    tr_buf *next, tr_error *err)
 {
-    decoder d = {.keep_raw = keep_raw};
-    tr_buf_init(&d.data, TR__PAGE_MAX);
-    tr_arena_init(&d.arena, JSON_ARENA_MAX);
+    decoder *d = take_decoder(pool);
+    if (!d)
+        return tr_fail(err, TR_ENOMEM, "no memory for a page of records");
+    d->keep_raw = keep_raw;
     tr_buf_reset(next);
-    int code = read_answer(&d, body, next, err);
+    int code = read_answer(d, body, next, err);
     if (code == 0)
-        code = make_page(&d, shard_id, ret_page, err);
-    tr_buf_done(&d.data);
-    tr_arena_done(&d.arena);
-    tr_free(d.parts);
+        code = make_page(pool, d, shard_id, ret_page, err);
+    if (code)
+        d->count = 0; /* a decoder that has failed is not kept */
+    give_decoder(pool, d);
     return code;
 }
 
@@ -167,7 +280,7 @@ static tr_view put_at(char **at, tr_view text)
 int tr__page_gap(tr_gap_reason reason, tr_view shard_id, tr_view after, tr_view before, tr__page **ret_page)
 {
     char *data;
-    tr__page *page = new_page(0, shard_id.len + after.len + before.len, &data);
+    tr__page *page = new_page(NULL, 0, shard_id.len + after.len + before.len, &data);
     if (!page)
         return TR_ENOMEM;
     page->gap.reason = reason;
@@ -184,5 +297,6 @@ void tr__page_free(tr__page *page)
     if (!page)
         return;
     tr_arena_done(&page->arena);
-    tr_free(page);
+    if (!page->pool || !keep_block(page->pool, page))
+        tr_free(page);
 }

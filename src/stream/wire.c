@@ -89,6 +89,7 @@ void tr__wire_init(tr__wire *wire)
 {
     tr_arena_init(&wire->arena, ANSWER_MAX);
     tr_buf_init(&wire->iterator, TR__ITERATOR_MAX);
+    wire->pool = NULL;
 }
 
 void tr__wire_done(tr__wire *wire)
@@ -275,7 +276,7 @@ static int decode(tr__wire *wire, tr__req_kind kind, tr_view shard_id, bool keep
         return code ? code : a->iterator.len && a->iterator.len <= TR__ITERATOR_MAX ? 0 : TR_EPARSE;
     case TR__REQ_GET_RECORDS:
         a->body_bytes = body.len;
-        code = tr__page_decode(body, shard_id, keep_raw, &a->page, &wire->iterator, &wire->error);
+        code = tr__page_decode(wire->pool, body, shard_id, keep_raw, &a->page, &wire->iterator, &wire->error);
         a->iterator = tr_buf_view(&wire->iterator);
         return code;
     default:

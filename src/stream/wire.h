@@ -14,6 +14,7 @@ typedef struct tr__wire {
     tr_arena arena;
     tr_buf iterator;
     tr_error error;
+    struct tr__page_pool *pool; /* of the pages; NULL: none */
 } tr__wire;
 
 void tr__wire_init(tr__wire *wire);

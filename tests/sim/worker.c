@@ -133,8 +133,9 @@ void sim_worker_answer(sim *s, sim_worker *w, uint64_t id, sim_reply *reply)
     tr_buf next;
     tr_buf_init(&next, TR__ITERATOR_MAX);
     if (reply->has_body) {
-        reply->a.code = tr__page_decode(tr_buf_view(&reply->body), tr_view_str(sim_reply_shard(s, reply)),
-                                        false, &reply->a.page, &next, &reply->error);
+        reply->a.code =
+            tr__page_decode(NULL, tr_buf_view(&reply->body), tr_view_str(sim_reply_shard(s, reply)), false,
+                            &reply->a.page, &next, &reply->error);
         reply->a.iterator = tr_buf_view(&next);
         reply->a.body_bytes = reply->body.len;
         if (reply->a.code)
