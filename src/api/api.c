@@ -123,6 +123,24 @@ static int check_name(tr_call *c, const void *request)
     return 0;
 }
 
+/* Parameters that ask for what is not there. */
+static int check_refused(tr_call *c, const void *request)
+{
+    const tr_shape *shape = c->op->shape;
+    for (unsigned i = 0; i < shape->count; i++) {
+        const char *name =
+            shape->members[i].kind == TR_K_REFUSED
+                ? *(const char *const *)(const void *)((const char *)request + shape->members[i].offset)
+                : NULL;
+        if (name)
+            return tr__invalid(c,
+                               "%s is not available here: tailrace is one DynamoDB on one machine. See "
+                               "docs/compatibility.md",
+                               name);
+    }
+    return 0;
+}
+
 static int carry_out(tr_call *c)
 {
     if (!c->op || (c->op->service >= TR_EVENTS && !c->api->bus))
@@ -142,7 +160,8 @@ static int carry_out(tr_call *c)
     if (broken)
         return tr__invalid(c, "%u validation error%s detected: %.*s", broken, broken > 1 ? "s" : "",
                            TR_FMT(tr_buf_view(c->text)));
-    return c->op->run(c, request);
+    e = check_refused(c, request);
+    return e ? e : c->op->run(c, request);
 }
 
 /* What one huge request made grow is given back. */

@@ -22,7 +22,10 @@ enum {
     TR_OP_READ = 1,     /* its answers depend on synced states only */
     TR_OP_ENVELOPE = 2, /* request errors begin with "1 validation error detected: " */
     TR_OP_NAMED = 4,    /* the request struct begins with TableName, which must be there before all else */
-    TR_OP_LENGTH = 8    /* and have 3 to 255 characters, told in words of their own */
+    TR_OP_LENGTH = 8,   /* and have 3 to 255 characters, told in words of their own */
+    TR_OP_UNUSED =
+        16, /* answers as for an account that does not use it; for the table in docs/compatibility.md */
+    TR_OP_REFUSED = 32 /* always refused; the same */
 };
 
 typedef struct tr_op {
@@ -241,6 +244,23 @@ TR_HANDLER(list_backups);
 TR_HANDLER(delete_backup);
 TR_HANDLER(restore_backup);
 TR_HANDLER(restore_pitr);
+TR_HANDLER(refused);
+TR_HANDLER(list_nothing);
+TR_HANDLER(no_global_table);
+TR_HANDLER(describe_insights);
+TR_HANDLER(update_insights);
+TR_HANDLER(describe_kinesis);
+TR_HANDLER(no_kinesis);
+TR_HANDLER(describe_scaling);
+TR_HANDLER(no_policy);
+TR_HANDLER(delete_policy);
+TR_HANDLER(no_bulk);
+TR_HANDLER(export_table);
+TR_HANDLER(describe_export);
+TR_HANDLER(list_exports);
+TR_HANDLER(import_table);
+TR_HANDLER(describe_import);
+TR_HANDLER(list_imports);
 TR_HANDLER(update_ttl);
 TR_HANDLER(describe_ttl);
 TR_HANDLER(tag);

@@ -248,6 +248,21 @@ static int read_file(const char *path, tr_buf *out)
     return n == 0 ? 0 : TR_EIO;
 }
 
+/* What was under way when the last server ended has failed. */
+static tr_view ended(tr_view description, tr_arena *arena)
+{
+    tr_view mark = TR_VIEW("Status\":\"IN_PROGRESS\"");
+    size_t at = tr_view_find(description, mark, 0);
+    if (at == SIZE_MAX)
+        return description;
+    const char *text = tr_arena_printf(arena,
+                                       "%.*sStatus\":\"FAILED\",\"FailureCode\":\"ServerStopped\","
+                                       "\"FailureMessage\":\"the server was stopped\"%.*s",
+                                       (int)at, description.ptr, (int)(description.len - at - mark.len),
+                                       description.ptr + at + mark.len);
+    return text ? tr_view_str(text) : description;
+}
+
 static void load_one(tr_api *api, tr_kept_kind kind, const char *path)
 {
     tr_arena arena;
@@ -263,7 +278,7 @@ static void load_one(tr_api *api, tr_kept_kind kind, const char *path)
         tr_json_member(tr_buf_view(&text), "description", &arena, &description) == 0) {
         tr_json_init(&r, created, &arena);
         if (tr_json_next(&r) == TR_JSON_NUMBER && tr_json_int(&r, &ms) == 0 && arn.len > 2)
-            k = kept_alloc(tr_view_of(arn.ptr + 1, arn.len - 2), ms, description);
+            k = kept_alloc(tr_view_of(arn.ptr + 1, arn.len - 2), ms, ended(description, &arena));
     }
     if (k)
         insert(api, kind, k);

@@ -254,3 +254,97 @@ int tr_past_next(tr_past *p, tr_item *ret_item, tr_error *err)
     }
     return TR_ENOTFOUND;
 }
+
+/* ------------------------------------------------------------------------------------------------- changes
+ */
+
+typedef struct delta {
+    UT_hash_handle hh;
+    tr_past_change change;
+} delta;
+
+struct tr_past_changes {
+    tr_arena arena;
+    delta *all, *next;
+    int64_t from_ms, to_ms;
+    int code;
+};
+
+static bool copy_into(tr_arena *arena, tr_item item, tr_item *ret_copy)
+{
+    *ret_copy = (tr_item){NULL, 0};
+    if (item.len)
+        *ret_copy = tr_arena_copy(arena, item);
+    return !item.len || ret_copy->ptr;
+}
+
+static bool add_change(void *ctx, const tr_stream_change *change)
+{
+    tr_past_changes *p = ctx;
+    delta *d;
+    if (change->time_ms < p->from_ms || change->time_ms >= p->to_ms)
+        return true;
+    HASH_FIND(hh, p->all, change->keys.ptr, change->keys.len, d);
+    bool fresh = !d;
+    if (fresh)
+        d = tr_arena_calloc(&p->arena, 1, sizeof *d);
+    if (!d ||
+        (fresh && (!copy_into(&p->arena, change->keys, &d->change.keys) ||
+                   !copy_into(&p->arena, change->old_image, &d->change.before))) ||
+        !copy_into(&p->arena, change->new_image, &d->change.after)) {
+        p->code = TR_ELIMIT;
+        return false;
+    }
+    d->change.time_ms = change->time_ms;
+    if (!fresh)
+        return true;
+    HASH_ADD_KEYPTR(hh, p->all, d->change.keys.ptr, d->change.keys.len, d);
+    if (!d->hh.tbl)
+        p->code = TR_ENOMEM;
+    return p->code == 0;
+}
+
+int tr_past_changes_new(tr_engine *engine, const tr_table *table, int64_t from_ms, int64_t to_ms,
+                        tr_past_changes **ret_changes, tr_error *err)
+{
+    uint64_t next;
+    if (from_ms < tr_past_earliest(engine, table) || table->stream->view != TR_NEW_AND_OLD_IMAGES)
+        return tr_fail(err, TR_ETRIMMED,
+                       "the table's stream does not reach back to that time with both images");
+    int e = tr_engine_sync_wait(engine, err);
+    tr_past_changes *p = e ? NULL : tr_calloc(1, sizeof *p);
+    if (!p)
+        return e ? e : tr_fail(err, TR_ENOMEM, "out of memory");
+    tr_arena_init(&p->arena, TR_PAST_BYTES_MAX);
+    p->from_ms = from_ms;
+    p->to_ms = to_ms;
+    e = tr_engine_read_stream(engine, table->stream, tr_engine_trim_horizon(engine, table->stream),
+                              add_change, p, &next, err);
+    if (e == 0 && p->code)
+        e = tr_fail(err, p->code, "too much has changed: more than %zu MiB", TR_PAST_BYTES_MAX >> 20);
+    if (e) {
+        tr_past_changes_free(p);
+        return e;
+    }
+    p->next = p->all;
+    *ret_changes = p;
+    return 0;
+}
+
+void tr_past_changes_free(tr_past_changes *p)
+{
+    if (!p)
+        return;
+    HASH_CLEAR(hh, p->all);
+    tr_arena_done(&p->arena);
+    tr_free(p);
+}
+
+bool tr_past_changes_next(tr_past_changes *p, tr_past_change *ret_change)
+{
+    if (!p->next)
+        return false;
+    *ret_change = p->next->change;
+    p->next = p->next->hh.next;
+    return true;
+}

@@ -35,6 +35,20 @@ const tr_table *tr_past_table(const tr_past *past);
 /** The next item, valid until the next call. TR_ENOTFOUND at the end. */
 int tr_past_next(tr_past *past, tr_item *ret_item, tr_error *err);
 
+/** What changed of an item between two times. */
+typedef struct tr_past_change {
+    tr_item keys, before, after; /**< before, after: empty if it was not there */
+    int64_t time_ms;             /**< of the last change */
+} tr_past_change;
+typedef struct tr_past_changes tr_past_changes;
+/** Of each item that the table's stream says was changed in [from, to): how it was and how it became. Errors
+ * as tr_past_new. */
+int tr_past_changes_new(tr_engine *engine, const tr_table *table, int64_t from_ms, int64_t to_ms,
+                        tr_past_changes **ret_changes, tr_error *err);
+void tr_past_changes_free(tr_past_changes *changes);
+/** The next, valid as long as the changes. false at the end. */
+bool tr_past_changes_next(tr_past_changes *changes, tr_past_change *ret_change);
+
 /** The earliest time that tr_past_new can reach: when the stream that holds old images was made, or what it
  * still holds begins. INT64_MAX: now only. */
 int64_t tr_past_earliest(tr_engine *engine, const tr_table *table);

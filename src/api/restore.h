@@ -16,6 +16,7 @@ typedef struct tr_restore_request {
     tr_sse_spec *sse;
     tr_bool latest;
     tr_int time;
+    const char *refused;
 } tr_restore_request;
 
 /** Makes the table and fills it from the past, which it takes over, also when it fails. The answer is

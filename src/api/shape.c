@@ -380,6 +380,9 @@ static int read_member(tr_shape_reader *r, const tr_member *m, void *at)
         return read_env_names(r, at);
     case TR_K_ENV_VALUES:
         return read_env_values(r, at);
+    case TR_K_REFUSED:
+        *(const char **)at = m->name;
+        return tr_json_skip(&r->json) ? malformed(r) : 0;
     case TR_K_RAW:
         e = struct_expected(r, m->java, true);
         return e ? e : tr_json_raw(&r->json, at) ? malformed(r) : 0;
@@ -516,6 +519,8 @@ static void put_java_map(tr_buf *out, const tr_member *m, const tr_list *map)
 static void put_java(tr_buf *out, const tr_member *m, const void *at)
 {
     switch ((tr_kind)m->kind) {
+    case TR_K_REFUSED:
+        return;
     case TR_K_STRING:
     case TR_K_RAW:
         tr_buf_put_view(out, *(const tr_view *)at);
@@ -728,6 +733,8 @@ static void check_map(checker *c, const tr_member *m, const place *p, const tr_l
 static bool is_given(const tr_member *m, const void *at)
 {
     switch ((tr_kind)m->kind) {
+    case TR_K_REFUSED:
+        return *(const char *const *)at != NULL;
     case TR_K_STRING:
     case TR_K_RAW:
         return ((const tr_view *)at)->ptr != NULL;

@@ -39,7 +39,8 @@ typedef enum tr_kind {
     TR_K_VALUES,     /* tr_list of tr_attribute */
     TR_K_ENV_NAMES,  /* ExpressionAttributeNames, into a tr_expr_env */
     TR_K_ENV_VALUES, /* ExpressionAttributeValues, into a tr_expr_env */
-    TR_K_RAW         /* tr_view of the JSON text of a structure */
+    TR_K_RAW,        /* tr_view of the JSON text of a structure */
+    TR_K_REFUSED /* const char *: the member's name, if anything but null was given. Several may share it. */
 } tr_kind;
 
 typedef struct tr_int {

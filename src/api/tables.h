@@ -48,12 +48,12 @@ typedef struct tr_table_request {
     tr_view name; /* first: see TR_OP_NAMED */
     tr_view billing, table_class;
     tr_units *throughput, *on_demand, *warm;
-    tr_list schema;          /* tr_key_element */
-    tr_list attributes;      /* tr_attribute_definition */
-    tr_list local, global;   /* tr_index_spec */
-    tr_list index_updates;   /* tr_index_update */
-    tr_list tags;            /* tr_tag */
-    tr_list replica_updates; /* unread */
+    tr_list schema;        /* tr_key_element */
+    tr_list attributes;    /* tr_attribute_definition */
+    tr_list local, global; /* tr_index_spec */
+    tr_list index_updates; /* tr_index_update */
+    tr_list tags;          /* tr_tag */
+    const char *refused;   /* a parameter that is */
     tr_bool deletion_protection;
     tr_stream_spec *stream;
     tr_sse_spec *sse;
@@ -61,7 +61,8 @@ typedef struct tr_table_request {
 
 /* tables_shapes.c */
 extern const tr_shape tr__shape_tag_element, tr__shape_units, tr__shape_on_demand, tr__shape_local_index,
-    tr__shape_global_index, tr__shape_sse;
+    tr__shape_global_index, tr__shape_sse,
+    tr__shape_creation /* TableCreationParameters, a tr_table_request */;
 /** What restores may change of a table. */
 #define TR_M_RESTORE_OVERRIDES(type)                                                                         \
     TR_MEMBER(type, billing, "BillingModeOverride", TR_K_STRING,                                             \
@@ -74,6 +75,7 @@ extern const tr_shape tr__shape_tag_element, tr__shape_units, tr__shape_on_deman
                   .shape = &tr__shape_units),                                                                \
         TR_MEMBER(type, on_demand, "OnDemandThroughputOverride", TR_K_STRUCT,                                \
                   .shape = &tr__shape_on_demand),                                                            \
+        TR_MEMBER(type, refused, "VectorIndexOverride", TR_K_REFUSED, .rules = 0),                           \
         TR_MEMBER(type, sse, "SSESpecificationOverride", TR_K_STRUCT, .shape = &tr__shape_sse)
 #define TR_M_TAGS(type, field, ...)                                                                          \
     TR_MEMBER(type, field, "Tags", TR_K_STRUCTS, .shape = &tr__shape_tag_element, __VA_ARGS__)

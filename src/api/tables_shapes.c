@@ -121,6 +121,8 @@ const tr_shape tr__shape_tag_element = TR_SHAPE(tr_tag, "Tag", tag_members);
                   .values = "[STANDARD, STANDARD_INFREQUENT_ACCESS]"),                                       \
         TR_MEMBER(req, deletion_protection, "DeletionProtectionEnabled", TR_K_BOOLEAN, .rules = 0)
 
+#define REFUSED(name) TR_MEMBER(req, refused, name, TR_K_REFUSED, .rules = 0)
+
 static const tr_member create_members[] = {
     TR_MEMBER(req, name, "TableName", TR_K_STRING, .rules = TR_R_FIRST | TR_R_NAME | TR_R_MIN | TR_R_MAX,
               .min = 3, .max = 255),
@@ -133,6 +135,10 @@ static const tr_member create_members[] = {
     TR_MEMBER(req, global, "GlobalSecondaryIndexes", TR_K_STRUCTS, .shape = &tr__shape_global_index),
     OPTIONS,
     TR_M_TAGS(req, tags, .rules = 0),
+    REFUSED("ResourcePolicy"),
+    REFUSED("VectorIndexes"),
+    REFUSED("GlobalTableSourceArn"),
+    REFUSED("GlobalTableSettingsReplicationMode"),
 };
 const tr_shape tr__shape_create_table = TR_SHAPE(req, "CreateTableInput", create_members);
 
@@ -142,5 +148,24 @@ static const tr_member update_members[] = {
     TR_MEMBER(req, index_updates, "GlobalSecondaryIndexUpdates", TR_K_STRUCTS, .shape = &index_update_shape),
     TR_MEMBER(req, attributes, "AttributeDefinitions", TR_K_STRUCTS, .shape = &attribute_shape),
     OPTIONS,
+    REFUSED("ReplicaUpdates"),
+    REFUSED("VectorIndexUpdates"),
+    REFUSED("MultiRegionConsistency"),
+    REFUSED("GlobalTableWitnessUpdates"),
+    REFUSED("GlobalTableSettingsReplicationMode"),
 };
 const tr_shape tr__shape_update_table = TR_SHAPE(req, "UpdateTableInput", update_members);
+
+static const tr_member creation_members[] = {
+    TR_MEMBER(req, name, "TableName", TR_K_STRING, .rules = TR_R_NOT_NULL | TR_R_NAME | TR_R_MIN | TR_R_MAX,
+              .min = 3, .max = 255),
+    TR_MEMBER(req, attributes, "AttributeDefinitions", TR_K_STRUCTS, .rules = TR_R_NOT_NULL,
+              .shape = &attribute_shape),
+    TR_MEMBER(req, schema, "KeySchema", TR_K_STRUCTS, .rules = TR_R_NOT_NULL | TR_R_MIN | TR_R_MAX, .min = 1,
+              .max = 2, .shape = &key_shape),
+    BILLING,
+    TR_MEMBER(req, on_demand, "OnDemandThroughput", TR_K_STRUCT, .shape = &tr__shape_on_demand),
+    TR_MEMBER(req, sse, "SSESpecification", TR_K_STRUCT, .shape = &tr__shape_sse),
+    TR_MEMBER(req, global, "GlobalSecondaryIndexes", TR_K_STRUCTS, .shape = &tr__shape_global_index),
+};
+const tr_shape tr__shape_creation = TR_SHAPE(req, "TableCreationParameters", creation_members);

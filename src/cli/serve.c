@@ -33,7 +33,8 @@ enum {
     OPT_RETRIES,
     OPT_EVENT_AGE,
     OPT_ON_FAILURE,
-    OPT_PUT_EVENTS
+    OPT_PUT_EVENTS,
+    OPT_BUCKETS
 };
 
 static const tr_cli_option options[] = {
@@ -48,6 +49,8 @@ static const tr_cli_option options[] = {
     {"iterator-lifetime", OPT_ITERATOR_LIFETIME, "DURATION", "of shard iterators (15m)"},
     {"stream-retention", OPT_RETENTION, "DURATION", "how long change records are kept (24h)"},
     {"expiry-interval", OPT_EXPIRY, "DURATION", "between looks for items past their time to live (30s)"},
+    {"buckets", OPT_BUCKETS, "DIR",
+     "a directory that stands for S3, for exports and imports:\nits directories are buckets"},
     {"cors", OPT_CORS, "ORIGIN", "let pages of this origin call; may be given several\ntimes, * is any"},
     {"function", OPT_FUNCTION, "NAME=TARGET",
      "a function that rules may name as a target: exec:CMD,\nexec-each:CMD, handler:MODULE.EXPORT, "
@@ -158,6 +161,9 @@ static int take_option(const tr_cli *cli, settings *s, int option)
     switch (option) {
     case OPT_DATA:
         o->data_dir = cli->value;
+        return 0;
+    case OPT_BUCKETS:
+        o->buckets = cli->value;
         return 0;
     case OPT_MEMORY:
         s->memory = true;

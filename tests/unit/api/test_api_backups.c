@@ -183,14 +183,52 @@ static void a_point_in_time_is_restored(void **state)
             "ValidationException", "");
 }
 
+static void what_no_single_machine_has_is_told_so(void **state)
+{
+    static const struct {
+        const char *operation, *body, *part; /* of an answer */
+    } told[] = {{"ListGlobalTables", "{}", "{\"GlobalTables\":[]}"},
+                {"ListContributorInsights", "{}", "{\"ContributorInsightsSummaries\":[]}"},
+                {"DescribeContributorInsights", "{\"TableName\":\"tab\",\"IndexName\":\"byG\"}",
+                 "{\"TableName\":\"tab\",\"IndexName\":\"byG\",\"ContributorInsightsStatus\":\"DISABLED\"}"},
+                {"DescribeKinesisStreamingDestination", "{\"TableName\":\"tab\"}",
+                 "\"KinesisDataStreamDestinations\":[]"},
+                {"DescribeTableReplicaAutoScaling", "{\"TableName\":\"tab\"}", "\"Replicas\":[]"},
+                {"DeleteResourcePolicy", "{\"ResourceArn\":\"arn\"}", "{}"}};
+    static const struct {
+        const char *operation, *body, *type;
+    } refusals[] = {
+        {"DescribeGlobalTable", "{\"GlobalTableName\":\"tab\"}", "GlobalTableNotFoundException"},
+        {"DescribeContributorInsights", "{\"TableName\":\"none\"}", "ResourceNotFoundException"},
+        {"UpdateContributorInsights", "{\"TableName\":\"tab\",\"ContributorInsightsAction\":\"ENABLE\"}",
+         "ValidationException"},
+        {"EnableKinesisStreamingDestination", "{\"TableName\":\"tab\",\"StreamArn\":\"arn\"}",
+         "ValidationException"},
+        {"DisableKinesisStreamingDestination", "{\"TableName\":\"tab\",\"StreamArn\":\"arn\"}",
+         "ResourceNotFoundException"},
+        {"GetResourcePolicy", "{\"ResourceArn\":\"arn\"}", "PolicyNotFoundException"},
+        {"PutResourcePolicy", "{\"ResourceArn\":\"arn\",\"Policy\":\"{}\"}", "ValidationException"},
+        {"UpdateTable",
+         "{\"TableName\":\"tab\",\"ReplicaUpdates\":[{\"Create\":{\"RegionName\":\"eu-west-1\"}}]}",
+         "ReplicaUpdates is not available here"}};
+    fixture *f = *state;
+    make_table(f, "tab");
+    for (size_t i = 0; i < TR_COUNT(told); i++) {
+        const char *text = must(f, told[i].operation, "%s", told[i].body);
+        if (!strstr(text, told[i].part))
+            fail_msg("%s: %s", told[i].operation, text);
+    }
+    for (size_t i = 0; i < TR_COUNT(refusals); i++)
+        refused(f, refusals[i].operation, refusals[i].body, refusals[i].type, "");
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, fixture_open, fixture_close)
     const struct CMUnitTest tests[] = {
-        T(a_backup_is_restored_as_it_was),
-        T(backups_are_listed_described_and_deleted),
-        T(a_restore_may_leave_indexes_out),
-        T(a_point_in_time_is_restored),
+        T(a_backup_is_restored_as_it_was),        T(backups_are_listed_described_and_deleted),
+        T(a_restore_may_leave_indexes_out),       T(a_point_in_time_is_restored),
+        T(what_no_single_machine_has_is_told_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
