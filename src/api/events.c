@@ -128,6 +128,56 @@ void tr__page_token(tr_call *c, tr_view last)
     tr_json_base64(&c->w, last);
 }
 
+bool tr__doc_matches(tr_call *c, const tr_res *res, const char *member, tr_view wanted)
+{
+    return !wanted.ptr || tr_view_eq(wanted, tr_doc_text(res->doc, member, c->arena));
+}
+
+int tr__find_res(tr_call *c, tr_res_kind kind, const char *what, tr_view name, tr_res **ret_res)
+{
+    *ret_res = tr_bus_find(c->api->bus, kind, name);
+    return *ret_res ? 0
+                    : tr__fail(c, 400, TR_NOT_FOUND_EXCEPTION, "%s %.*s does not exist.", what, TR_FMT(name));
+}
+
+static tr_view joined(tr_call *c, tr_view lead, tr_view name)
+{
+    return tr_view_str(tr_arena_printf(c->arena, "%.*s%.*s", TR_FMT(lead), TR_FMT(name)));
+}
+
+int tr__list(tr_call *c, const tr_page_request *r, const tr_listing *l)
+{
+    tr_view after;
+    int e = tr__page_after(c, r->token, &after);
+    if (e)
+        return e;
+    tr_view from = joined(c, l->lead, after), prefix = joined(c, l->lead, r->prefix);
+    if (!from.ptr || !prefix.ptr)
+        return TR_ENOMEM;
+    int64_t left = r->limit.given ? r->limit.value : TR_PAGE_MAX;
+    bool more = false;
+    tr_res *res = tr_bus_next(c->api->bus, l->kind, from);
+    tr_json_begin_object(&c->w);
+    tr_json_name(&c->w, l->member);
+    tr_json_begin_array(&c->w);
+    for (; res && tr_view_starts(res->name, l->lead); res = tr_bus_next(c->api->bus, l->kind, res->name)) {
+        if (!tr_view_starts(res->name, prefix) || (l->accept && !l->accept(c, r, res)))
+            continue;
+        more = left-- == 0;
+        if (more)
+            break;
+        e = l->write(c, res);
+        if (e)
+            return e;
+        after = tr_view_of(res->name.ptr + l->lead.len, res->name.len - l->lead.len);
+    }
+    tr_json_end_array(&c->w);
+    if (more)
+        tr__page_token(c, after);
+    tr_json_end_object(&c->w);
+    return 0;
+}
+
 bool tr__is_json_object(tr_call *c, tr_view text)
 {
     tr_json_reader r;

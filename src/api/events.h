@@ -62,6 +62,20 @@ void tr__text_member(tr_json_writer *writer, const char *name, tr_view text);
 /** A list's token: its last name. Empty `after` for none; ValidationException if it is not one of ours. */
 int tr__page_after(tr_call *call, tr_view token, tr_view *ret_after);
 void tr__page_token(tr_call *call, tr_view last);
+/** How the resources of a kind are listed. */
+typedef struct tr_listing {
+    tr_res_kind kind;
+    const char *member; /**< of the answer: "Archives" */
+    tr_view lead;       /**< what their names begin with and the caller does not see: "BUS|" */
+    bool (*accept)(tr_call *call, const tr_page_request *request, const tr_res *res); /**< Optional. */
+    int (*write)(tr_call *call, tr_res *res); /**< an object, as the list has it */
+} tr_listing;
+/** Answers a List operation: a page of those whose names begin with the request's prefix. */
+int tr__list(tr_call *call, const tr_page_request *request, const tr_listing *listing);
+/** Whether the document's text member is what the request asks for (ptr NULL: anything). */
+bool tr__doc_matches(tr_call *call, const tr_res *res, const char *member, tr_view wanted);
+/** A resource by its name, or ResourceNotFoundException: WHAT name does not exist. */
+int tr__find_res(tr_call *call, tr_res_kind kind, const char *what, tr_view name, tr_res **ret_res);
 /** A queue by its URL or name. */
 int tr__find_queue(tr_call *call, tr_view url, tr_res **ret_queue);
 /** A number among a queue's attributes, or its default. */

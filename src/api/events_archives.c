@@ -34,10 +34,7 @@ const tr_shape tr__shape_list_archives = TR_SHAPE(tr_page_request, "ListArchives
 
 static int find(tr_call *c, tr_view name, tr_res **ret_archive)
 {
-    *ret_archive = tr_bus_find(c->api->bus, TR_RES_ARCHIVE, name);
-    return *ret_archive
-               ? 0
-               : tr__fail(c, 400, TR_NOT_FOUND_EXCEPTION, "Archive %.*s does not exist.", TR_FMT(name));
+    return tr__find_res(c, TR_RES_ARCHIVE, "Archive", name, ret_archive);
 }
 
 static void text_or_old(tr_json_writer *w, const char *name, tr_view text, tr_view old)
@@ -130,33 +127,22 @@ int tr__op_describe_archive(tr_call *c, void *request)
     return e ? e : write_archive(c, archive, true);
 }
 
+static bool accept(tr_call *c, const tr_page_request *r, const tr_res *archive)
+{
+    return (!r->state.ptr || tr_view_is(r->state, "ENABLED")) &&
+           tr__doc_matches(c, archive, "EventSourceArn", r->source);
+}
+
+static int write_listed(tr_call *c, tr_res *archive)
+{
+    return write_archive(c, archive, false);
+}
+
 int tr__op_list_archives(tr_call *c, void *request)
 {
-    const tr_page_request *r = request;
-    tr_view after;
-    int e = tr__page_after(c, r->token, &after);
-    if (e)
-        return e;
-    int64_t left = r->limit.given ? r->limit.value : TR_PAGE_MAX;
-    tr_res *archive = tr_bus_next(c->api->bus, TR_RES_ARCHIVE, after);
-    tr_json_begin_object(&c->w);
-    tr_json_name(&c->w, "Archives");
-    tr_json_begin_array(&c->w);
-    for (; archive && left; archive = tr_bus_next(c->api->bus, TR_RES_ARCHIVE, archive->name)) {
-        after = archive->name;
-        if (!tr_view_starts(archive->name, r->prefix) || (r->state.ptr && !tr_view_is(r->state, "ENABLED")) ||
-            (r->source.ptr && !tr_view_eq(r->source, tr_doc_text(archive->doc, "EventSourceArn", c->arena))))
-            continue;
-        e = write_archive(c, archive, false);
-        if (e)
-            return e;
-        left--;
-    }
-    tr_json_end_array(&c->w);
-    if (archive)
-        tr__page_token(c, after);
-    tr_json_end_object(&c->w);
-    return 0;
+    static const tr_listing archives = {
+        .kind = TR_RES_ARCHIVE, .member = "Archives", .accept = accept, .write = write_listed};
+    return tr__list(c, request, &archives);
 }
 
 int tr__op_delete_archive(tr_call *c, void *request)

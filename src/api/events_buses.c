@@ -147,29 +147,16 @@ int tr__op_update_bus(tr_call *c, void *request)
     return e;
 }
 
+static int write_listed(tr_call *c, tr_res *bus)
+{
+    write_bus(&c->w, bus->doc);
+    return 0;
+}
+
 int tr__op_list_buses(tr_call *c, void *request)
 {
-    const tr_page_request *r = request;
-    tr_view after;
-    int e = tr__page_after(c, r->token, &after);
-    if (e)
-        return e;
-    int64_t left = r->limit.given ? r->limit.value : TR_PAGE_MAX;
-    tr_res *bus = tr_bus_next(c->api->bus, TR_RES_BUS, after);
-    tr_json_begin_object(&c->w);
-    tr_json_name(&c->w, "EventBuses");
-    tr_json_begin_array(&c->w);
-    for (; bus && left; bus = tr_bus_next(c->api->bus, TR_RES_BUS, bus->name))
-        if (tr_view_starts(bus->name, r->prefix)) {
-            write_bus(&c->w, bus->doc);
-            after = bus->name;
-            left--;
-        }
-    tr_json_end_array(&c->w);
-    if (bus)
-        tr__page_token(c, after);
-    tr_json_end_object(&c->w);
-    return 0;
+    static const tr_listing buses = {.kind = TR_RES_BUS, .member = "EventBuses", .write = write_listed};
+    return tr__list(c, request, &buses);
 }
 
 int tr__op_delete_bus(tr_call *c, void *request)

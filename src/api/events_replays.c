@@ -147,10 +147,7 @@ static void write_replay(tr_json_writer *w, tr_view doc, bool describe)
 
 static int find(tr_call *c, tr_view name, tr_res **ret_replay)
 {
-    *ret_replay = tr_bus_find(c->api->bus, TR_RES_REPLAY, name);
-    return *ret_replay
-               ? 0
-               : tr__fail(c, 400, TR_NOT_FOUND_EXCEPTION, "Replay %.*s does not exist.", TR_FMT(name));
+    return tr__find_res(c, TR_RES_REPLAY, "Replay", name, ret_replay);
 }
 
 int tr__op_describe_replay(tr_call *c, void *request)
@@ -162,32 +159,23 @@ int tr__op_describe_replay(tr_call *c, void *request)
     return e;
 }
 
+static bool accept(tr_call *c, const tr_page_request *r, const tr_res *replay)
+{
+    return tr__doc_matches(c, replay, "State", r->state) &&
+           tr__doc_matches(c, replay, "EventSourceArn", r->source);
+}
+
+static int write_listed(tr_call *c, tr_res *replay)
+{
+    write_replay(&c->w, replay->doc, false);
+    return 0;
+}
+
 int tr__op_list_replays(tr_call *c, void *request)
 {
-    const tr_page_request *r = request;
-    tr_view after;
-    int e = tr__page_after(c, r->token, &after);
-    if (e)
-        return e;
-    int64_t left = r->limit.given ? r->limit.value : TR_PAGE_MAX;
-    tr_res *replay = tr_bus_next(c->api->bus, TR_RES_REPLAY, after);
-    tr_json_begin_object(&c->w);
-    tr_json_name(&c->w, "Replays");
-    tr_json_begin_array(&c->w);
-    for (; replay && left; replay = tr_bus_next(c->api->bus, TR_RES_REPLAY, replay->name)) {
-        after = replay->name;
-        if (!tr_view_starts(replay->name, r->prefix) ||
-            (r->state.ptr && !tr_view_eq(r->state, tr_doc_text(replay->doc, "State", c->arena))) ||
-            (r->source.ptr && !tr_view_eq(r->source, tr_doc_text(replay->doc, "EventSourceArn", c->arena))))
-            continue;
-        write_replay(&c->w, replay->doc, false);
-        left--;
-    }
-    tr_json_end_array(&c->w);
-    if (replay)
-        tr__page_token(c, after);
-    tr_json_end_object(&c->w);
-    return 0;
+    static const tr_listing replays = {
+        .kind = TR_RES_REPLAY, .member = "Replays", .accept = accept, .write = write_listed};
+    return tr__list(c, request, &replays);
 }
 
 int tr__op_cancel_replay(tr_call *c, void *request)

@@ -147,42 +147,24 @@ int tr__op_describe_rule(tr_call *c, void *request)
     return e;
 }
 
+static int write_listed(tr_call *c, tr_res *rule)
+{
+    write_rule(&c->w, rule->doc, false);
+    return 0;
+}
+
 int tr__op_list_rules(tr_call *c, void *request)
 {
     const tr_page_request *r = request;
-    tr_view after;
     tr_res *bus;
     int e = tr__find_bus(c, r->bus, &bus);
-    if (e == 0)
-        e = tr__page_after(c, r->token, &after);
     if (e)
         return e;
-    const char *from = tr__rule_key(c, bus->name, after);
-    const char *prefix = tr__rule_key(c, bus->name, r->prefix);
-    if (!from || !prefix)
-        return TR_ENOMEM;
-    int64_t left = r->limit.given ? r->limit.value : TR_PAGE_MAX;
-    tr_res *rule = tr_bus_next(c->api->bus, TR_RES_RULE, tr_view_str(from));
-    tr_json_begin_object(&c->w);
-    tr_json_name(&c->w, "Rules");
-    tr_json_begin_array(&c->w);
-    size_t bus_len = bus->name.len + 1;
-    for (; rule && tr_view_starts(rule->name, tr_view_of(prefix, bus_len));
-         rule = tr_bus_next(c->api->bus, TR_RES_RULE, rule->name)) {
-        if (!tr_view_starts(rule->name, tr_view_str(prefix)))
-            continue;
-        if (!left--) {
-            tr_json_end_array(&c->w);
-            tr__page_token(c, after);
-            tr_json_end_object(&c->w);
-            return 0;
-        }
-        write_rule(&c->w, rule->doc, false);
-        after = tr_view_of(rule->name.ptr + bus_len, rule->name.len - bus_len);
-    }
-    tr_json_end_array(&c->w);
-    tr_json_end_object(&c->w);
-    return 0;
+    tr_listing rules = {.kind = TR_RES_RULE,
+                        .member = "Rules",
+                        .lead = tr_view_str(tr__rule_key(c, bus->name, (tr_view){NULL, 0})),
+                        .write = write_listed};
+    return rules.lead.ptr ? tr__list(c, r, &rules) : TR_ENOMEM;
 }
 
 int tr__op_delete_rule(tr_call *c, void *request)
