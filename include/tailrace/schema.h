@@ -64,6 +64,8 @@ typedef struct tr_schema_operation {
     const char *alias;   /**< the command's name for it, "events get"; may be NULL */
     const char *actions; /**< on the table, separated by spaces: "dynamodb:Query"; may be empty */
     const char *on_index, *on_stream, *on_bus, *on_snapshots, *on_leases; /**< likewise; NULL: none */
+    const char *on_history; /**< the table beside the leases that says who delivers the history */
+    const char *on_models;  /**< the table of read models */
 } tr_schema_operation;
 /** All of them, ended by one without a name. Static. */
 const tr_schema_operation *tr_schema_operations(void);
@@ -75,6 +77,7 @@ typedef struct tr_schema_iam_options {
     const char *snapshots;                    /**< NULL: "snapshots" */
     const char *bus;                          /**< NULL: "default" */
     const char *leases;                       /**< lease table of competing consumers; NULL: "leases" */
+    const char *models;                       /**< table of read models; NULL: "models" */
 } tr_schema_iam_options;
 /** Appends an IAM policy with the least rights for these operations (by name or alias). TR_EINVAL names an
  * unknown one. */

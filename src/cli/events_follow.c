@@ -185,11 +185,11 @@ static void stop_pouring(void *ctx)
 
 static int pour_times(const tr_cli_events *c, tr_pour_options *o, tr_error *err)
 {
-    tr_subscribe_from from, until;
+    tr_subscribe_from from = TR_FROM_TIME, until = TR_FROM_TIME;
     int e = c->from ? tr_cli_events_from(c->from, &from, &o->from_ms, err) : 0;
     if (!e && c->until)
         e = tr_cli_events_from(c->until, &until, &o->until_ms, err);
-    if (!e && ((c->from && from == TR_FROM_NOW) || (c->until && until != TR_FROM_TIME)))
+    if (!e && (from == TR_FROM_NOW || until != TR_FROM_TIME))
         e = tr_fail(err, TR_EINVAL, "--from and --until are times such as 2026-01-31T12:00:00Z, or -15m");
     return e;
 }

@@ -18,6 +18,7 @@ enum {
     OPT_PARTITION,
     OPT_SNAPSHOTS,
     OPT_LEASES,
+    OPT_MODELS,
     OPT_BUS,
     OPT_OPERATIONS,
     OPT_STAGE,
@@ -38,6 +39,7 @@ static const tr_cli_option options[] = {
     {"partition", OPT_PARTITION, "NAME", "iam: of the resources (aws)"},
     {"snapshots", OPT_SNAPSHOTS, "TABLE", "iam: the snapshots' table (snapshots)"},
     {"leases", OPT_LEASES, "TABLE", "iam: the lease table of competing consumers (leases)"},
+    {"models", OPT_MODELS, "TABLE", "iam: the table of read models (models)"},
     {"bus", OPT_BUS, "NAME", "iam: the event bus (default)"},
     {"config", OPT_CONFIG, "FILE", "stack: the project (tailrace.yaml, else serverless.yml)"},
     {"stage", OPT_STAGE, "STAGE", "stack: what ${stage} stands for in it"},
@@ -66,8 +68,9 @@ static void list_operations(tr_buf *out)
 {
     for (const tr_schema_operation *o = tr_schema_operations(); o->name; o++) {
         tr_buf_printf(out, "%-26s %-32s %s\n", o->name, o->alias ? o->alias : "", o->actions);
-        const char *const more[] = {o->on_index, o->on_stream, o->on_bus, o->on_snapshots, o->on_leases};
-        const char *const where[] = {"index", "stream", "bus", "snapshots", "leases"};
+        const char *const more[] = {o->on_index,  o->on_stream,  o->on_bus,   o->on_snapshots,
+                                    o->on_leases, o->on_history, o->on_models};
+        const char *const where[] = {"index", "stream", "bus", "snapshots", "leases", "history", "models"};
         for (size_t i = 0; i < TR_COUNT(more); i++)
             if (more[i])
                 tr_buf_printf(out, "%-26s %-32s %s (%s)\n", "", "", more[i], where[i]);
@@ -92,6 +95,7 @@ static int take_option(schema_command *c, int option)
                             [OPT_PARTITION - OPT_FORMAT] = &c->iam.partition,
                             [OPT_SNAPSHOTS - OPT_FORMAT] = &c->iam.snapshots,
                             [OPT_LEASES - OPT_FORMAT] = &c->iam.leases,
+                            [OPT_MODELS - OPT_FORMAT] = &c->iam.models,
                             [OPT_BUS - OPT_FORMAT] = &c->iam.bus};
     if (option == OPT_CONFIG)
         c->config = c->cli->value;

@@ -158,9 +158,7 @@ static int prepare_statements(sqlite_model *m, uint64_t generation, bool serves,
     static const char *const sql[STATEMENTS] = {
         [POSITION] =
             "SELECT version FROM _tailrace_projected WHERE name = ?1 AND generation = ?2 AND aggregate = ?3",
-        [PUT_POSITION] =
-            "INSERT OR REPLACE INTO _tailrace_projected (name, generation, aggregate, version) VALUES "
-            "(?1, ?2, ?3, ?4)",
+        [PUT_POSITION] = "INSERT OR REPLACE INTO _tailrace_projected VALUES (?1, ?2, ?3, ?4)",
         [ROW] = "SELECT item, dynamodb_json, revision FROM \"%s%s\" WHERE key = ?1",
         [PUT_ROW] =
             "INSERT OR REPLACE INTO \"%s%s\" (key, item, dynamodb_json, revision) VALUES (?1, ?2, ?3, ?4)",

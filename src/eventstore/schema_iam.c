@@ -7,23 +7,66 @@
 
 /* Transactions are allowed by the rights of the actions within them (Developer Guide, "IAM and
  * transactions"). */
+#define READ_STREAM "dynamodb:DescribeStream dynamodb:GetShardIterator dynamodb:GetRecords"
+#define READ_ALL    "dynamodb:DescribeTable dynamodb:Scan"
+#define SHARE_LEASES                                                                                         \
+    "dynamodb:CreateTable dynamodb:DescribeTable dynamodb:Scan dynamodb:GetItem dynamodb:PutItem "           \
+    "dynamodb:UpdateItem dynamodb:DeleteItem"
+#define SHARE_HISTORY                                                                                        \
+    "dynamodb:CreateTable dynamodb:DescribeTable dynamodb:GetItem dynamodb:PutItem dynamodb:DeleteItem"
+#define KEEP_ROWS                                                                                            \
+    "dynamodb:CreateTable dynamodb:DescribeTable dynamodb:GetItem dynamodb:PutItem dynamodb:DeleteItem "     \
+    "dynamodb:ConditionCheckItem dynamodb:Scan dynamodb:BatchWriteItem"
+
 static const tr_schema_operation operations[] = {
-    {"getEvents", "events get", "dynamodb:Query", NULL, NULL, NULL, NULL, NULL},
-    {"getAggregate", "events aggregate", "dynamodb:Query", NULL, NULL, NULL, NULL, NULL},
-    {"getExistingAggregate", NULL, "dynamodb:Query", NULL, NULL, NULL, NULL, NULL},
-    {"pushEvent", "events push", "dynamodb:PutItem", NULL, NULL, NULL, NULL, NULL},
-    {"pushEventGroup", "events group", "dynamodb:PutItem", NULL, NULL, NULL, NULL, NULL},
-    {"pushEventStrict", "events push --strict", "dynamodb:PutItem dynamodb:ConditionCheckItem", NULL, NULL,
-     NULL, NULL, NULL},
-    {"pushEventAny", "events push --expect any", "dynamodb:PutItem dynamodb:Query", NULL, NULL, NULL, NULL,
-     NULL},
-    {"checkAggregate", NULL, "dynamodb:ConditionCheckItem", NULL, NULL, NULL, NULL, NULL},
-    {"listAggregateIds", "events list", "", "dynamodb:Query", NULL, NULL, NULL, NULL},
-    {"getAggregateWithSnapshots", "events aggregate --snapshots", "dynamodb:Query", NULL, NULL, NULL,
-     "dynamodb:Query dynamodb:PutItem dynamodb:DeleteItem", NULL},
-    {"command", NULL, "dynamodb:Query dynamodb:PutItem", NULL, NULL, NULL, NULL, NULL},
-    {"init", "events init", "dynamodb:CreateTable dynamodb:DescribeTable", NULL, NULL, NULL, NULL, NULL},
-    {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}};
+    {.name = "getEvents", .alias = "events get", .actions = "dynamodb:Query"},
+    {.name = "getAggregate", .alias = "events aggregate", .actions = "dynamodb:Query"},
+    {.name = "getExistingAggregate", .actions = "dynamodb:Query"},
+    {.name = "pushEvent", .alias = "events push", .actions = "dynamodb:PutItem"},
+    {.name = "pushEventGroup", .alias = "events group", .actions = "dynamodb:PutItem"},
+    {.name = "pushEventStrict",
+     .alias = "events push --strict",
+     .actions = "dynamodb:PutItem dynamodb:ConditionCheckItem"},
+    {.name = "pushEventAny",
+     .alias = "events push --expect any",
+     .actions = "dynamodb:PutItem dynamodb:Query"},
+    {.name = "checkAggregate", .actions = "dynamodb:ConditionCheckItem"},
+    {.name = "listAggregateIds", .alias = "events list", .actions = "", .on_index = "dynamodb:Query"},
+    {.name = "getAggregateWithSnapshots",
+     .alias = "events aggregate --snapshots",
+     .actions = "dynamodb:Query",
+     .on_snapshots = "dynamodb:Query dynamodb:PutItem dynamodb:DeleteItem"},
+    {.name = "command", .actions = "dynamodb:Query dynamodb:PutItem"},
+    {.name = "subscribe", .alias = "events subscribe", .actions = READ_ALL, .on_stream = READ_STREAM},
+    {.name = "subscribeShared",
+     .alias = "events subscribe --name",
+     .actions = READ_ALL,
+     .on_stream = READ_STREAM,
+     .on_leases = SHARE_LEASES,
+     .on_history = SHARE_HISTORY},
+    {.name = "publish",
+     .alias = "events publish",
+     .actions = READ_ALL,
+     .on_stream = READ_STREAM,
+     .on_bus = "events:PutEvents"},
+    {.name = "publishStateCarrying",
+     .alias = "events publish --message state-carrying",
+     .actions = READ_ALL " dynamodb:Query",
+     .on_stream = READ_STREAM,
+     .on_bus = "events:PutEvents"},
+    {.name = "pour", .alias = "events pour", .actions = "dynamodb:Scan"},
+    {.name = "pourToBus",
+     .alias = "events pour --to bus",
+     .actions = "dynamodb:Scan",
+     .on_bus = "events:PutEvents"},
+    {.name = "project", .alias = "events project --to sqlite", .actions = READ_ALL, .on_stream = READ_STREAM},
+    {.name = "projectToTable",
+     .alias = "events project --to table",
+     .actions = READ_ALL,
+     .on_stream = READ_STREAM,
+     .on_models = KEEP_ROWS},
+    {.name = "init", .alias = "events init", .actions = "dynamodb:CreateTable dynamodb:DescribeTable"},
+    {.name = NULL}};
 
 const tr_schema_operation *tr_schema_operations(void)
 {
@@ -83,7 +126,7 @@ static void write_statement(tr_json_writer *w, const char *sid, const actions *s
 }
 
 #define ARN_MAX 1024
-enum { ON_TABLE, ON_INDEX, ON_STREAM, ON_BUS, ON_SNAPSHOTS, ON_LEASES, RESOURCES };
+enum { ON_TABLE, ON_INDEX, ON_STREAM, ON_BUS, ON_SNAPSHOTS, ON_LEASES, ON_HISTORY, ON_MODELS, RESOURCES };
 
 static void write_policy(tr_json_writer *w, const actions sets[RESOURCES], const tr_schema_iam_options *o)
 {
@@ -95,14 +138,19 @@ static void write_policy(tr_json_writer *w, const actions sets[RESOURCES], const
         {"Stream", "dynamodb", "table/", "/stream/*"},
         {"Bus", "events", "event-bus/", ""},
         {"Snapshots", "dynamodb", "table/", ""},
-        {"Leases", "dynamodb", "table/", ""}};
+        {"Leases", "dynamodb", "table/", ""},
+        {"History", "dynamodb", "table/", "-history"},
+        {"Models", "dynamodb", "table/", ""}};
+    const char *leases = o->leases ? o->leases : "leases";
     const char *table = o->table ? o->table : TR_EVENT_TABLE;
     const char *names[RESOURCES] = {table,
                                     table,
                                     table,
                                     o->bus ? o->bus : "default",
                                     o->snapshots ? o->snapshots : TR_SNAPSHOT_TABLE,
-                                    o->leases ? o->leases : "leases"};
+                                    leases,
+                                    leases,
+                                    o->models ? o->models : "models"};
     tr_buf arn;
     tr_buf_init(&arn, ARN_MAX);
     tr_json_begin_object(w);
@@ -125,7 +173,7 @@ static void write_policy(tr_json_writer *w, const actions sets[RESOURCES], const
 int tr_schema_write_iam(const char *const *names, size_t count, const tr_schema_iam_options *options,
                         tr_buf *out, tr_error *err)
 {
-    static const tr_schema_iam_options defaults = {NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+    static const tr_schema_iam_options defaults = {.partition = NULL};
     actions sets[RESOURCES] = {0};
     tr_buf compact;
     tr_json_writer w;
@@ -141,6 +189,8 @@ int tr_schema_write_iam(const char *const *names, size_t count, const tr_schema_
         add_actions(&sets[ON_BUS], o->on_bus);
         add_actions(&sets[ON_SNAPSHOTS], o->on_snapshots);
         add_actions(&sets[ON_LEASES], o->on_leases);
+        add_actions(&sets[ON_HISTORY], o->on_history);
+        add_actions(&sets[ON_MODELS], o->on_models);
     }
     tr_buf_init(&compact, out->limit);
     tr_json_write_init(&w, &compact);

@@ -127,16 +127,14 @@ static void messages_are_castores(void **state)
     assert_int_equal(tr_rules_new((tr_view){NULL, 0}, &rules, &w->err), 0);
     assert_int_equal(tr_aggregate_new(tr_rules_reducer(rules), TR_VIEW("a"), &a, &w->err), 0);
     assert_int_equal(tr_aggregate_apply(a, &e, &w->err), 0);
-    static const char *const want[] = {"{\"eventStoreId\":\"S\",\"event\":{\"aggregateId\":\"a\",\"version\":"
-                                       "1,\"type\":\"OPENED\",\"timestamp\":"
-                                       "\"2026-01-01T00:00:01.000Z\",\"payload\":{\"owner\":\"Ada\"}}}",
-                                       "{\"eventStoreId\":\"S\",\"event\":{\"aggregateId\":\"a\",\"version\":"
-                                       "1,\"type\":\"OPENED\",\"timestamp\":"
-                                       "\"2026-01-01T00:00:01.000Z\",\"payload\":{\"owner\":\"Ada\"}},"
-                                       "\"aggregate\":{\"aggregateId\":\"a\",\"version\":1,"
-                                       "\"owner\":\"Ada\"}}",
-                                       "{\"eventStoreId\":\"S\",\"aggregateId\":\"a\","
-                                       "\"initialEventTimestamp\":\"2026-01-01T00:00:01.000Z\"}"};
+#define EVENT                                                                                                \
+    "\"event\":{\"aggregateId\":\"a\",\"version\":1,\"type\":\"OPENED\",\"timestamp\":"                      \
+    "\"2026-01-01T00:00:01.000Z\",\"payload\":{\"owner\":\"Ada\"}}"
+#define STATE "\"aggregate\":{\"aggregateId\":\"a\",\"version\":1,\"owner\":\"Ada\"}"
+#define FIRST "\"aggregateId\":\"a\",\"initialEventTimestamp\":\"2026-01-01T00:00:01.000Z\""
+    static const char *const want[] = {("{\"eventStoreId\":\"S\"," EVENT "}"),
+                                       ("{\"eventStoreId\":\"S\"," EVENT "," STATE "}"),
+                                       ("{\"eventStoreId\":\"S\"," FIRST "}")};
     for (int kind = 0; kind < 3; kind++) {
         tr_buf_reset(&text);
         tr_json_write_init(&j, &text);
