@@ -48,8 +48,7 @@ int tr_cli_check_from(tr_stream *stream, const char *from, const char *table, tr
                    "--from %s is beyond the newest record of %s: nothing bears that number yet", from, table);
 }
 
-/* The ARN of the table's newest stream into out (TR_STREAM_ARN_MAX + 1). */
-static int stream_arn(tr_client *client, const char *table, char *out, tr_error *err)
+int tr_cli_stream_arn(tr_client *client, const char *table, char *out, tr_error *err)
 {
     tr_buf body, reply;
     tr_json_writer w;
@@ -145,7 +144,7 @@ static int wait_for_arn(tr_client *client, const char *table, bool once, char *o
     int64_t began = tr_clock_mono_ms();
     bool told = false;
     int e;
-    while ((e = stream_arn(client, table, out, err)) == TR_ECONNECT || e == TR_ETIMEOUT ||
+    while ((e = tr_cli_stream_arn(client, table, out, err)) == TR_ECONNECT || e == TR_ETIMEOUT ||
            e == TR_ETHROTTLED) {
         if (once && tr_clock_mono_ms() - began > TR_CLI_ONCE_PATIENCE_MS)
             break;

@@ -18,6 +18,7 @@ extern const tr_cli_command tr_cli_replicate;
 extern const tr_cli_command tr_cli_schema;
 extern const tr_cli_command tr_cli_serve;
 extern const tr_cli_command tr_cli_tail;
+extern const tr_cli_command tr_cli_top;
 
 // clang-format off
 const tr_cli_command *const tr_cli_commands[] = {
@@ -29,6 +30,7 @@ const tr_cli_command *const tr_cli_commands[] = {
     &tr_cli_pipe,
     &tr_cli_dlq,
     &tr_cli_leases,
+    &tr_cli_top,
     &tr_cli_log,
     &tr_cli_events_command,
     &tr_cli_bus,
