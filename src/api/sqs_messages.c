@@ -194,7 +194,8 @@ int tr__op_send_message(tr_call *c, void *request)
         return e;
     tr_json_begin_object(&c->w);
     e = send_one(c, queue, r->body, r->attributes, &r->delay);
-    tr_json_end_object(&c->w);
+    if (e == 0) /* an error is an answer of its own */
+        tr_json_end_object(&c->w);
     return e;
 }
 

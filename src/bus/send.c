@@ -540,8 +540,10 @@ static int copy_functions(tr_bus *b, tr_error *err)
 {
     const tr_bus_options *o = &b->options;
     int e = 0;
-    b->functions = o->function_count ? tr_calloc(o->function_count, sizeof *b->functions) : NULL;
-    if (o->function_count && !b->functions)
+    if (!o->function_count)
+        return 0;
+    b->functions = tr_calloc(o->function_count, sizeof *b->functions);
+    if (!b->functions)
         return tr_fail(err, TR_ENOMEM, "out of memory");
     for (size_t i = 0; e == 0 && i < o->function_count; i++)
         e = copy_function(b, &o->functions[i], &b->functions[b->function_count++], err);

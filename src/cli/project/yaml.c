@@ -193,7 +193,9 @@ static bool is_number(const char *text, tr_arena *arena)
 {
     tr_json_reader r;
     tr_json_init(&r, tr_view_str(text), arena);
-    return tr_json_next(&r) == TR_JSON_NUMBER && tr_json_next(&r) == TR_JSON_DONE;
+    if (tr_json_next(&r) != TR_JSON_NUMBER)
+        return false;
+    return tr_json_next(&r) == TR_JSON_DONE;
 }
 
 static void put_scalar(tr_yaml *y, const yaml_node_t *node, const char *text, tr_json_writer *w)
@@ -213,7 +215,7 @@ static void put_scalar(tr_yaml *y, const yaml_node_t *node, const char *text, tr
 static int put_node(tr_yaml *y, yaml_node_t *node, tr_json_writer *w, unsigned depth, unsigned *left,
                     tr_error *err)
 {
-    const char *name, *text;
+    const char *name, *text = "";
     yaml_node_t *value;
     int e = 0;
     if (depth > TR_YAML_DEPTH_MAX || !(*left)--)
