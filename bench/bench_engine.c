@@ -5,7 +5,7 @@
  *
  *     bench_engine DIR|memory ITEMS [SECONDS] [CONNECTIONS]
  *
- * ITEMS are written first (pk0…, ten sort keys each), then each measurement runs over random ones of them. A
+ * ITEMS are written first (ten sort keys to a partition, with the keys of bench/load.c), then each measurement runs over random ones of them. A
  * durable put waits for its sync: CONNECTIONS (32) are under way at any time, as many clients would have it.
  */
 #include "engine/engine.h"
@@ -67,10 +67,11 @@ static void report(const char *what, uint64_t n, int64_t start_ns, double start_
 
 /* ---------------------------------------------------------------------------------------------- items */
 
+/* As bench/load_requests.c has them, so that a server can be measured on what was loaded here. */
 static void key_texts(uint64_t n, char *pk, char *sk)
 {
-    (void)snprintf(pk, 32, "pk%llu", (unsigned long long)(n / SORT_KEYS));
-    (void)snprintf(sk, 32, "sort#%02u", (unsigned)(n % SORT_KEYS));
+    (void)snprintf(pk, 32, "p%07u", (unsigned)(n / SORT_KEYS));
+    (void)snprintf(sk, 32, "%02u", (unsigned)(n % SORT_KEYS));
 }
 
 static tr_item make_item(bench *b, uint64_t n, bool whole)

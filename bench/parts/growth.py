@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The cost of an operation with 10^4, 10^6 and 10^7 items of 400 bytes: the engine within a process, durable, in its default
-memory. The directories are kept between runs if --growth-dir names a place for them."""
+"""The cost of an operation with 10^4, 10^6 and 10^7 items of 400 bytes, any of them as likely as any other, durable, in the
+default memory: the engine alone, within a process, and a server's requests over HTTP, which the goal is about. The items are
+loaded within a process. The directories are kept between runs if --growth-dir names a place for them."""
 
 import os
 import re
@@ -8,11 +9,13 @@ import shutil
 import subprocess
 import tempfile
 
-from parts.common import LOAD_CORE, SERVER_CORE, say
+from harness import servers
+from parts.common import LOAD_CORE, SERVER_CORE, load, say
 
 SIZES = [10**4, 10**6, 10**7]
 ROWS = [("gets", "GetItem"), ("queries of 10", "Query of 10"), ("queries of 10, backward", "Query of 10, backward"),
         ("puts, durable", "PutItem, 32 under way")]
+REQUESTS = [("get", "GetItem over HTTP, 32"), ("query", "Query of 10 over HTTP, 32"), ("put", "PutItem over HTTP, 32")]
 LINE = re.compile(r"^(.+?)\s+(\d+) /s\s+([\d.]+) us wall\s+([\d.]+) us cpu$", re.M)
 
 
@@ -29,6 +32,25 @@ def bench_engine(options, directory, items, seconds, only, connections=32):
     return rows
 
 
+class Loaded(servers.Tailrace):
+    """A server on a directory that is there and stays."""
+
+    def __init__(self, options, directory):
+        super().__init__(os.path.join(options.build, "tailrace"), durable=True, core=SERVER_CORE)
+        self.data = directory
+
+
+def requests(options, directory, items):
+    rows = {}
+    with Loaded(options, directory) as server:
+        port = int(server.endpoint.rsplit(":", 1)[1])
+        for operation, _ in REQUESTS:
+            cpu = server.cpu_s()
+            got = load(options.build, port, operation, 32, items=items, requests=20000 if operation == "put" else 50000)
+            rows[operation] = {"wall_us": 1e6 / got["per_second"], "cpu_us": (server.cpu_s() - cpu) / got["answers"] * 1e6}
+    return rows
+
+
 def measure(options):
     results, home = {}, options.growth_dir or tempfile.mkdtemp(prefix="tailrace-growth-")
     try:
@@ -38,7 +60,8 @@ def measure(options):
                 say(f"  growth: loading {items:,} items")
                 bench_engine(options, directory, items, 1, "-", 1024)
             say(f"  growth: {items:,} items")
-            results[items] = bench_engine(options, directory, items, options.seconds * 2, "gqp")
+            results[items] = {**bench_engine(options, directory, items, options.seconds * 2, "gqp"),
+                              **requests(options, directory, items)}
     finally:
         if not options.growth_dir:
             shutil.rmtree(home, ignore_errors=True)
@@ -47,7 +70,7 @@ def measure(options):
 
 def print_table(results):
     print(f"\n{'cost, us of time (of processor)':<34}" + "".join(f"{items:>18,}" for items in results) + f"{'growth':>10}")
-    for name, title in ROWS:
+    for name, title in ROWS + REQUESTS:
         cells = [f"{got[name]['wall_us']:.2f} ({got[name]['cpu_us']:.2f})" for got in results.values()]
         print(f"{title:<34}" + "".join(f"{cell:>18}" for cell in cells) + f"{growth(results, name):>9.2f}x")
 
@@ -57,5 +80,5 @@ def growth(results, name):
 
 
 def add_goals(goals, results):
-    for name, title in ROWS:
+    for name, title in REQUESTS:
         goals.at_most(f"{title}: cost with 10^7 items over 10^4", growth(results, name), 1.5, "x")

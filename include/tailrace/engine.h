@@ -61,7 +61,7 @@ typedef struct tr_server_options {
     int64_t iterator_lifetime_ms;        /**< 0: 15 min */
     int64_t stream_retention_ms;         /**< 0: 24 h */
     int64_t expiry_interval_ms;          /**< 0: 30 s */
-    size_t memory_bytes;                 /**< ceiling of the store's caches and buffers; 0: 64 MiB */
+    size_t memory_bytes;                 /**< ceiling of the store's caches and buffers; 0: 128 MiB */
     const tr_server_function *functions; /**< what the bus may deliver to */
     size_t function_count;
     int64_t bus_retry_base_ms; /**< of the bus' backoff; 0: 1 s */

@@ -66,7 +66,7 @@ static const tr_cli_option options[] = {
      "sqlite:PATH"},
     {"put-events-size", OPT_PUT_EVENTS, "SIZE", "the largest PutEvents request, up to 1MiB (256KiB)"},
     TR_CLI_METRICS_OPTION,
-    {"cache", OPT_CACHE, "SIZE", "ceiling of the store's caches and buffers (64MiB)"},
+    {"cache", OPT_CACHE, "SIZE", "ceiling of the store's caches and buffers (128MiB)"},
     {NULL, 0, NULL, NULL}};
 
 /** What the options said. */
@@ -106,12 +106,12 @@ static int add_function(const tr_cli *cli, settings *s)
     return 0;
 }
 
-/* Below 4 MiB the store would write files all the time. */
+/* Below 8 MiB the store would write files all the time. */
 static int take_cache(const tr_cli *cli, uint64_t *ret_bytes)
 {
     int e = tr_cli_size(cli, "cache", ret_bytes);
-    if (!e && (*ret_bytes < UINT64_C(4) << 20 || *ret_bytes > UINT64_C(1) << 40))
-        e = tr_cli_usage(cli, "--cache takes a size from 4MiB to 1024GiB, not '%s'", cli->value);
+    if (!e && (*ret_bytes < UINT64_C(8) << 20 || *ret_bytes > UINT64_C(1) << 40))
+        e = tr_cli_usage(cli, "--cache takes a size from 8MiB to 1024GiB, not '%s'", cli->value);
     return e;
 }
 

@@ -14,7 +14,7 @@
  * behind it, so that files and slices end together, and compaction moves files without reading them. A slice
  * ends also after a 24th of the retention time, for retention drops whole slices.
  */
-#define SLICE_SHARE    8
+#define SLICE_SHARE    16
 #define SLICE_MIN_MS   1000
 #define SLICES_PER_DAY 24
 

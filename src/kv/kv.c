@@ -6,9 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DEFAULT_MEMORY_BYTES ((size_t)64 * 1024 * 1024)
+#define DEFAULT_MEMORY_BYTES ((size_t)128 * 1024 * 1024)
 #define LOG_KEPT_BYTES       ((size_t)4 * 1024 * 1024) /* read back in some 20 ms */
-#define MIN_MEMORY_BYTES     ((size_t)4 * 1024 * 1024) /* below this RocksDB writes files all the time */
+#define MIN_MEMORY_BYTES     ((size_t)8 * 1024 * 1024) /* below this RocksDB writes files all the time */
 
 static const char *const family_names[TR_KV_FAMILIES] = {
     [TR_KV_META] = "default", [TR_KV_ITEMS] = "items", [TR_KV_CHANGES] = "changes", [TR_KV_BUS] = "bus"};
@@ -144,7 +144,7 @@ int tr_kv_open(const tr_kv_options *options, tr_kv **ret_kv, tr_error *err)
             rc = tr_fail(err, TR_ENOMEM, "out of memory");
     }
     if (!rc) {
-        kv->cache = rocksdb_cache_create_lru(memory_bytes / 2);
+        kv->cache = rocksdb_cache_create_lru(memory_bytes - memory_bytes / 4);
         kv->read_options = rocksdb_readoptions_create();
         kv->write_options = rocksdb_writeoptions_create();
         kv->flush_options = rocksdb_flushoptions_create();

@@ -28,7 +28,7 @@ typedef struct tr_kv_iter tr_kv_iter;
 
 typedef struct tr_kv_options {
     const char *dir;     /**< Optional: NULL keeps everything in memory. Created if it is not there. */
-    size_t memory_bytes; /**< ceiling for block cache and write buffers together; 0: 64 MiB */
+    size_t memory_bytes; /**< ceiling for block cache and write buffers together; 0: 128 MiB */
     tr_logger logger;
 } tr_kv_options;
 
