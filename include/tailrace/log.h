@@ -17,6 +17,8 @@
 #include <tailrace/base.h>
 #include <tailrace/client.h>
 #include <tailrace/item.h>
+#include <tailrace/pattern.h>
+#include <tailrace/record.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -79,6 +81,28 @@ typedef struct tr_log_range {
 typedef int tr_log_event_fn(void *ctx, const tr_log_event *event);
 /** Reads consistently, page by page. Blocks. */
 int tr_log_read(tr_client *client, const tr_log_range *range, tr_log_event_fn *fn, void *ctx, tr_error *err);
+/** Which events. Zeroes and empty views mean all. */
+typedef struct tr_log_query {
+    const char *table;    /**< Optional: TR_LOG_TABLE */
+    tr_view log, id;      /**< with both a Query of one run of events, else a Scan of the table */
+    uint64_t after;       /**< as in tr_log_range; of one run only */
+    bool reverse;         /**< of one run only */
+    const tr_view *types; /**< any of these, at most TR_LOG_TYPES_MAX */
+    size_t type_count;
+    const tr_pattern *pattern; /**< that the event must match, as tr_log_event_write has it; what it leaves
+                                  out is read all the same */
+    uint64_t limit;            /**< events at most; 0: all */
+} tr_log_query;
+#define TR_LOG_TYPES_MAX                                                                                     \
+    100 /* operands of IN (Developer Guide, "Comparison operator and function reference") */
+
+/** Whether an event is one of those: types and pattern, and log and id where they are given. match may be
+ * NULL. */
+bool tr_log_query_matches(const tr_log_query *query, tr_match_ctx *match, const tr_log_event *event);
+/** Reads consistently, page by page. Items of a scan that are no events are passed over. Blocks. */
+int tr_log_find(tr_client *client, const tr_log_query *query, tr_log_event_fn *fn, void *ctx, tr_error *err);
+/** The event that a change of the table has put (its new image). TR_ENOTFOUND: it is none. */
+int tr_log_event_from_record(const tr_record *record, tr_log_event *ret_event);
 /** Takes an event out of an item of the table. TR_EINVAL if it is none (pk without suffix, missing
  * attributes). */
 int tr_log_event_from_item(tr_item item, tr_log_event *ret_event, tr_error *err);
@@ -88,6 +112,51 @@ void tr_log_event_write(tr_json_writer *writer, const tr_log_event *event);
 /** Creates the table (pay per request, stream of new and old images, time to live, tag) and waits until it is
  * active. TR_EEXIST if it is there already. Blocks. */
 int tr_log_create_table(tr_client *client, const char *table, tr_error *err);
+
+/* ---------------------------------------------------------------------------------------- read models */
+
+#define TR_LOG_MODEL_TABLE   "local-core"
+#define TR_LOG_MODEL_VERSION "version"
+
+/**
+ * Folds one event into an item: appends the members of the item after it (tr_pack_name, tr_pack_…) but for
+ * the key and the version. `before` is empty for the first event. A pure function: it may be called again.
+ * An error ends the application with that code, and nothing is written.
+ */
+typedef int tr_log_fold_fn(void *ctx, const tr_log_event *event, tr_item before, tr_packer *after,
+                           tr_error *err);
+
+/**
+ * Keeps a read model: an item per run of events, which says in an attribute up to which version it has taken
+ * them in. Applying reads the item, then the events after its version, folds them in order, and writes the
+ * item on the condition that it still has the version that was read.
+ *
+ * - Events come in order and once each, however often and by however many this is called: who loses the
+ * condition reads again.
+ * - Where a number is missing it stops: what comes after a gap is not applied before what is in it. The gap
+ * is told, and a later call goes on when it is closed.
+ */
+typedef struct tr_log_apply {
+    const char *table;   /**< the log's; Optional: TR_LOG_TABLE */
+    tr_view log, id;     /**< Required */
+    const char *model;   /**< the read model's table, with pk S and sk S; Optional: TR_LOG_MODEL_TABLE */
+    tr_view pk, sk;      /**< Optional: the item's key; else both <log>#<id> */
+    const char *version; /**< Optional: the attribute; TR_LOG_MODEL_VERSION */
+    tr_log_fold_fn *fold;
+    void *ctx;
+    uint64_t limit; /**< events of one write; 0: 1,000 */
+} tr_log_apply;
+
+typedef struct tr_log_applied {
+    uint64_t version; /**< of the read model now */
+    uint64_t events;  /**< applied by this call */
+    uint64_t gap;     /**< 0, or the version of the event behind a gap */
+} tr_log_applied;
+
+/** 0: everything up to the log's end or the gap is applied. TR_ECONFLICT: others kept writing the item.
+ * Blocks. */
+int tr_log_apply_wait(tr_client *client, const tr_log_apply *apply, tr_log_applied *ret_applied,
+                      tr_error *err);
 
 /* ----------------------------------------------------------------------------------------- made users */
 

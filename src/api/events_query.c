@@ -147,8 +147,8 @@ int tr__op_query_archive(tr_call *c, void *request)
     const query_request *r = request;
     tr_error err = {0};
     tr_res *archive;
-    tr_archive_filter filter;
-    tr_pattern *pattern;
+    tr_archive_filter filter = {.after = 0};
+    tr_pattern *pattern = NULL;
     int e = select_rows(c, r, &archive, &filter, &pattern);
     if (e)
         return e;
@@ -190,8 +190,8 @@ int tr__op_prune_archive(tr_call *c, void *request)
     const query_request *r = request;
     tr_error err = {0};
     tr_res *archive;
-    tr_archive_filter filter;
-    tr_pattern *pattern;
+    tr_archive_filter filter = {.after = 0};
+    tr_pattern *pattern = NULL;
     uint64_t count = 0;
     int e = select_rows(c, r, &archive, &filter, &pattern);
     if (e)

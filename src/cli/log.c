@@ -1,24 +1,40 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/where.h"
-
-#include <tailrace/log.h>
+#include "cli/log.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
-enum { OPT_TABLE = 0x100, OPT_TYPE, OPT_EXPECT, OPT_AFTER, OPT_REVERSE, OPT_LIMIT, OPT_USERS, OPT_SEED };
+enum {
+    OPT_TABLE = 0x100,
+    OPT_TYPE,
+    OPT_EXPECT,
+    OPT_AFTER,
+    OPT_REVERSE,
+    OPT_LIMIT,
+    OPT_PATTERN,
+    OPT_FROM,
+    OPT_ONCE,
+    OPT_STATE,
+    OPT_USERS,
+    OPT_SEED
+};
 
 #define PAYLOAD_MAX      ((size_t)4 << 20)
 #define FAKE_PATIENCE_MS 60000 /* a server that is restarted meanwhile is waited for */
 
 static const tr_cli_option options[] = {
     {"table", OPT_TABLE, "TABLE", "the logs' table (" TR_LOG_TABLE ")"},
-    {"type", OPT_TYPE, "TYPE", "append: the event's type"},
+    {"type", OPT_TYPE, "TYPE",
+     "append: the event's type; query, tail: only events of this type, or of\nthese if given several times"},
     {"expect", OPT_EXPECT, "N", "append: only if N is the newest version (0: no event yet)"},
-    {"after", OPT_AFTER, "N", "read: only versions after N (with --reverse: before N)"},
-    {"reverse", OPT_REVERSE, NULL, "read: newest first"},
-    {"limit", OPT_LIMIT, "N", "read: at most N events"},
+    {"after", OPT_AFTER, "N", "read, query LOG ID: only versions after N (with --reverse: before N)"},
+    {"reverse", OPT_REVERSE, NULL, "read, query LOG ID: newest first"},
+    {"limit", OPT_LIMIT, "N", "read, query, tail: at most N events"},
+    {"pattern", OPT_PATTERN, "PATTERN", "query, tail: only events whose line matches this event pattern"},
+    {"from", OPT_FROM, "WHERE", "tail: where to begin, as for tailrace tail"},
+    {"once", OPT_ONCE, NULL, "tail: end when everything there is was printed"},
+    {"state", OPT_STATE, "FILE", "tail: where the position is kept"},
     {"users", OPT_USERS, "N", "fake: how many users, 4 events each (10)"},
     {"seed", OPT_SEED, "N", "fake: which users; the same seed gives the same users (1)"},
     TR_CLI_WHERE_OPTIONS,
@@ -29,6 +45,10 @@ typedef struct log_command {
     tr_cli_where where;
     tr_cli_place place;
     const char *table, *type;
+    tr_view types[TR_LOG_TYPES_MAX];
+    size_t type_count;
+    tr_pattern *pattern;
+    tr_cli_log_tail tail;
     uint64_t expect, after, limit, users, seed;
     bool reverse;
     int64_t told_ms;
@@ -159,12 +179,51 @@ static int fake(void *ctx, tr_error *err)
     return e;
 }
 
+static tr_log_query selection(const log_command *c)
+{
+    return (tr_log_query){.table = c->table,
+                          .log = tr_view_str(c->cli->argc > 1 ? c->cli->argv[1] : NULL),
+                          .id = tr_view_str(c->cli->argc > 2 ? c->cli->argv[2] : NULL),
+                          .after = c->after,
+                          .reverse = c->reverse,
+                          .types = c->types,
+                          .type_count = c->type_count,
+                          .pattern = c->pattern,
+                          .limit = c->limit};
+}
+
+static int find(void *ctx, tr_error *err)
+{
+    log_command *c = ctx;
+    const tr_log_query query = selection(c);
+    return tr_log_find(c->place.client, &query, print_event, NULL, err);
+}
+
+static int tail(void *ctx, tr_error *err)
+{
+    log_command *c = ctx;
+    const tr_log_query query = selection(c);
+    return tr_cli_log_follow(c->place.client, &query, &c->tail, err);
+}
+
 static const tr_cli_verb verbs[] = {
     {"init", 1, 1, "log init", init},
     {"append", 3, 3, "log append LOG ID --type TYPE, with the payload on the standard input", append},
     {"read", 3, 3, "log read LOG ID", read_log},
+    {"query", 1, 3, "log query [LOG [ID]]", find},
+    {"tail", 1, 3, "log tail [LOG [ID]]", tail},
     {"fake", 1, 1, "log fake --users N", fake},
     {NULL, 0, 0, NULL, NULL}};
+
+static int take_pattern(const tr_cli *cli, log_command *c)
+{
+    tr_error err = {0};
+    tr_pattern_free(c->pattern);
+    c->pattern = NULL;
+    return tr_pattern_compile(tr_view_str(cli->value), NULL, &c->pattern, &err)
+               ? tr_cli_usage(cli, "--pattern %s: %s", cli->value, err.message)
+               : 0;
+}
 
 static int parse(tr_cli *cli, log_command *c)
 {
@@ -179,6 +238,21 @@ static int parse(tr_cli *cli, log_command *c)
             break;
         case OPT_TYPE:
             c->type = cli->value;
+            if (c->type_count == TR_LOG_TYPES_MAX)
+                return tr_cli_usage(cli, "--type may be given at most %d times", TR_LOG_TYPES_MAX);
+            c->types[c->type_count++] = tr_view_str(cli->value);
+            break;
+        case OPT_PATTERN:
+            e = take_pattern(cli, c);
+            break;
+        case OPT_FROM:
+            c->tail.from = cli->value;
+            break;
+        case OPT_ONCE:
+            c->tail.once = true;
+            break;
+        case OPT_STATE:
+            c->tail.state = cli->value;
             break;
         case OPT_EXPECT:
             e = tr_cli_number(cli, "expect", 0, INT64_MAX - 1, &c->expect);
@@ -213,13 +287,20 @@ static int run(tr_cli *cli)
         return TR_EXIT_USAGE;
     if (verb->run == append && !c.type)
         return tr_cli_usage(cli, "append needs --type TYPE");
-    return tr_cli_verb_run(verb, &c.where, &c.place, &c);
+    if (verb->run == append && c.type_count > 1)
+        return tr_cli_usage(cli, "an event has one type");
+    if ((c.after || c.reverse) && verb->run != read_log && !(verb->run == find && cli->argc == 3))
+        return tr_cli_usage(cli,
+                            "--after and --reverse are for the events of one id: log read, log query LOG ID");
+    int code = tr_cli_verb_run(verb, &c.where, &c.place, &c);
+    tr_pattern_free(c.pattern);
+    return verb->run == tail && !code && tr_cli_stopped() ? TR_EXIT_INTERRUPTED : code;
 }
 
 const tr_cli_command tr_cli_log = {
     .name = "log",
-    .summary = "Append-only logs in a table: create the table, append, read, make up users.",
-    .arguments = "init | append LOG ID | read LOG ID | fake",
+    .summary = "Append-only logs in a table: create the table, append, read, query, follow, make up users.",
+    .arguments = "init | append LOG ID | read LOG ID | query [LOG [ID]] | tail [LOG [ID]] | fake",
     .text = "append takes the payload as a JSON object on the standard input.",
     .options = options,
     .run = run};
