@@ -25,6 +25,7 @@ typedef struct tr__pg {
     tr_sink_table table;         /* copies */
     char *table_name;            /* with a NUL */
     char *quoted;                /* the PostgreSQL table's name in quotes */
+    char *readable;              /* the same as they are read: numbers as text */
     char *columns;               /* the key columns in quotes, with commas */
     char *merge, *merge_in_scan; /* statements that put staged rows in place */
     tr_buf lines, json, text;    /* lines: in COPY's text form */

@@ -158,13 +158,16 @@ typedef struct reading {
     tr_buf packed;
 } reading;
 
-/* A row of _key, item, dynamodb_json in binary form (texts are as they are). */
+/* A row of _key, item, dynamodb_json and the key columns in binary form (texts are as they are). */
 static int take_row(tr__pg *s, const PGresult *result, reading *r, int (*fn)(void *, tr_view, tr_item),
                     void *ctx, tr_error *err)
 {
     tr_arena_reset(&r->arena);
     tr_buf_reset(&r->packed);
     int e = tr__row_read(value_of(s, result, 1), value_of(s, result, 2), true, &r->arena, &r->packed, err);
+    for (int i = 0; i < (s->table.range_name.len ? 2 : 1) && !e; i++)
+        e = tr__row_check_column(&s->table, value_of(s, result, 0), i == 1, value_of(s, result, 3 + i), true,
+                                 &r->packed, 0, err);
     return e ? e : fn(ctx, value_of(s, result, 0), tr_buf_view(&r->packed));
 }
 
@@ -197,8 +200,8 @@ static int query(tr__pg *s, const tr_view *key, int (*fn)(void *, tr_view, tr_it
     if (!s->conn)
         return tr__pg_fail(s, NULL, err, "reading");
     tr_buf_reset(&s->text);
-    tr_buf_printf(&s->text, "SELECT _key, item::text, dynamodb_json::text FROM %s%s", s->quoted,
-                  key ? " WHERE _key = $1::bytea" : " ORDER BY _key");
+    tr_buf_printf(&s->text, "SELECT _key, item::text, dynamodb_json::text, %s FROM %s%s", s->readable,
+                  s->quoted, key ? " WHERE _key = $1::bytea" : " ORDER BY _key");
     const char *sql = tr_buf_cstr(&s->text);
     if (!sql)
         return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));

@@ -15,9 +15,9 @@ static int code_of(const char *state)
     static const struct {
         const char *class;
         int code;
-    } classes[] = {{"08", TR_ECONNECT}, {"57P", TR_ECONNECT}, {"40", TR_EBUSY},   {"53", TR_EIO},
-                   {"55", TR_EBUSY},    {"58", TR_EIO},       {"28", TR_EAUTH},   {"42501", TR_EAUTH},
-                   {"25006", TR_EAUTH}, {"57014", TR_EBUSY},  {"XX", TR_ECORRUPT}};
+    } classes[] = {{"08", TR_ECONNECT}, {"57P", TR_ECONNECT},   {"40", TR_EBUSY},    {"53", TR_EIO},
+                   {"55", TR_EBUSY},    {"58", TR_EIO},         {"28", TR_EAUTH},    {"42501", TR_EAUTH},
+                   {"25006", TR_EAUTH}, {"25P03", TR_ECONNECT}, {"57014", TR_EBUSY}, {"XX", TR_ECORRUPT}};
     for (size_t i = 0; i < TR_COUNT(classes); i++)
         if (strncmp(state, classes[i].class, strlen(classes[i].class)) == 0)
             return classes[i].code;
@@ -172,27 +172,37 @@ static char *text_of(tr__pg *s, tr_buf *sql)
     return text;
 }
 
+/* The key columns, numbers with something behind. */
+static void put_columns(const tr__pg *s, const char *behind_number, tr_buf *out)
+{
+    const tr_sink_table *t = &s->table;
+    tr__pg_put_name(out, column_prefix(t->hash_name), t->hash_name);
+    tr_buf_put_str(out, t->hash_type == TR_N ? behind_number : "");
+    if (!t->range_name.len)
+        return;
+    tr_buf_put_str(out, ", ");
+    tr__pg_put_name(out, column_prefix(t->range_name), t->range_name);
+    tr_buf_put_str(out, t->range_type == TR_N ? behind_number : "");
+}
+
 int tr__pg_compose(tr__pg *s, tr_error *err)
 {
     tr_buf sql;
-    tr_view hash = s->table.hash_name, range = s->table.range_name;
     tr_buf_init(&sql, 16384);
     tr__pg_put_name(&sql, table_prefix(s->table.name), s->table.name);
     s->quoted = text_of(s, &sql);
-    tr__pg_put_name(&sql, column_prefix(hash), hash);
-    if (range.len) {
-        tr_buf_put_str(&sql, ", ");
-        tr__pg_put_name(&sql, column_prefix(range), range);
-    }
+    put_columns(s, "", &sql);
     s->columns = text_of(s, &sql);
-    if (s->quoted && s->columns) {
+    put_columns(s, "::text", &sql);
+    s->readable = text_of(s, &sql);
+    if (s->quoted && s->columns && s->readable) {
         put_merge(&sql, s, false);
         s->merge = text_of(s, &sql);
         put_merge(&sql, s, true);
         s->merge_in_scan = text_of(s, &sql);
     }
     tr_buf_done(&sql);
-    return s->quoted && s->columns && s->merge && s->merge_in_scan
+    return s->quoted && s->columns && s->readable && s->merge && s->merge_in_scan
                ? 0
                : tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
 }

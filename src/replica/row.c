@@ -102,3 +102,76 @@ int tr__row_read(tr_view plain, tr_view typed, bool no_nul, tr_arena *arena, tr_
                        plain.len < 200 ? (int)plain.len : 200, plain.ptr)
              : 0;
 }
+
+/* ------------------------------------------------------------------------------------------ key columns */
+
+/* What the column of a key attribute holds. */
+static void put_column(tr_value v, bool no_nul, tr_buf *out)
+{
+    char text[TR_NUMBER_TEXT_MAX];
+    if (v.type == TR_N) {
+        tr_buf_put(out, text, tr_number_format(v.payload, text));
+        return;
+    }
+    for (size_t i = 0; i < v.payload.len; i++) {
+        if (v.payload.ptr[i] || v.type == TR_B || !no_nul)
+            tr_buf_putc(out, v.payload.ptr[i]);
+        else
+            tr_buf_put_str(out, "\xef\xbf\xbd");
+    }
+}
+
+/* The item with another value of that name. */
+static int put_replaced(tr_item item, tr_view name, tr_value value, tr_buf *out)
+{
+    tr_packer p;
+    tr_packed_iter iter;
+    tr_packer_init(&p, out);
+    tr_pack_item_begin(&p);
+    tr_item_iter(&iter, item);
+    while (tr_packed_next(&iter)) {
+        if (tr_view_eq(iter.name, name))
+            continue;
+        tr_pack_name(&p, iter.name);
+        tr_pack_encoded(&p, iter.encoded);
+    }
+    tr_pack_name(&p, name);
+    tr_pack_value(&p, value);
+    return tr_pack_item_end(&p);
+}
+
+/* Whether the item's key attributes are those of the row's key. */
+static bool item_fits(const tr_sink_table *table, tr_item item, tr_view key)
+{
+    tr_buf own;
+    tr_error ignored;
+    tr_buf_init(&own, TR__ROW_JSON_MAX);
+    bool fits = tr__row_key(table, item, &own, &ignored) == 0 && tr_view_eq(tr_buf_view(&own), key);
+    tr_buf_done(&own);
+    return fits;
+}
+
+int tr__row_check_column(const tr_sink_table *table, tr_view key, bool range, tr_view column, bool no_nul,
+                         tr_buf *packed, size_t start, tr_error *err)
+{
+    tr_view name = range ? table->range_name : table->hash_name;
+    tr_item item = tr_view_of(packed->ptr + start, packed->len - start);
+    tr_value v;
+    tr_buf text;
+    if (!item_fits(table, item, key) || tr_item_get(item, name, &v))
+        return 0; /* it is the item that differs */
+    tr_buf_init(&text, TR__ROW_JSON_MAX);
+    put_column(v, no_nul, &text);
+    int e = tr_buf_status(&text);
+    if (!e && !tr_view_eq(tr_buf_view(&text), column)) {
+        tr_buf_reset(&text);
+        e = put_replaced(item, name, (tr_value){v.type == TR_B ? TR_B : TR_S, column}, &text);
+        if (!e) {
+            packed->len = start;
+            tr_buf_put_view(packed, tr_buf_view(&text));
+            e = tr_buf_status(packed);
+        }
+    }
+    tr_buf_done(&text);
+    return e ? tr_fail(err, e, "%s", tr_strerror(e)) : 0;
+}

@@ -30,6 +30,7 @@ typedef struct sqlite_sink {
     sqlite3_stmt *statements[STATEMENTS];
     char *table_name;              /* of DynamoDB */
     char quoted[NAME_MAX_BYTES];   /* the SQLite table's name in quotes */
+    char *columns;                 /* the key columns in quotes, with a comma; in names */
     tr_type hash_type, range_type; /* range_type TR_NONE: no sort key */
     tr_view hash_name, range_name; /* copies, in names */
     tr_arena names;
@@ -322,6 +323,8 @@ static int sqlite_open(tr_sink *sink, const tr_sink_table *table, tr_buf *ret_st
     }
     if (!r)
         r = prepare_all(s, columns.ptr, updates.ptr, err);
+    if (!r && !(s->columns = tr_arena_str(&s->names, tr_buf_view(&columns))))
+        r = tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
     if (r)
         finalize_all(s);
     s->opened = !r;
@@ -516,20 +519,39 @@ static tr_view column_view(sqlite3_stmt *stmt, int at)
     return tr_view_of(sqlite3_column_text(stmt, at), (size_t)sqlite3_column_bytes(stmt, at));
 }
 
-/* A row's item, from its columns item (at) and dynamodb_json (at + 1), appended to packed. */
-static int read_item(sqlite3_stmt *stmt, int at, tr_arena *arena, tr_buf *packed, tr_error *err)
+/* A row's item, appended to packed: from the columns behind _key, item, dynamodb_json, key columns. */
+static int read_item(const sqlite_sink *s, sqlite3_stmt *stmt, tr_arena *arena, tr_buf *packed, tr_error *err)
 {
-    tr_view plain = column_view(stmt, at), typed = column_view(stmt, at + 1);
-    return tr__row_read(plain, typed, false, arena, packed, err);
+    const tr_sink_table table = {.hash_name = s->hash_name,
+                                 .hash_type = s->hash_type,
+                                 .range_name = s->range_name,
+                                 .range_type = s->range_type};
+    size_t start = packed->len;
+    tr_view key = tr_view_of(sqlite3_column_blob(stmt, 0), (size_t)sqlite3_column_bytes(stmt, 0));
+    tr_view plain = column_view(stmt, 1), typed = column_view(stmt, 2);
+    int r = tr__row_read(plain, typed, false, arena, packed, err);
+    for (int i = 0; i < (s->range_type ? 2 : 1) && !r; i++)
+        r = tr__row_check_column(&table, key, i == 1, column_view(stmt, 3 + i), false, packed, start, err);
+    return r;
+}
+
+/* after: of the statement. */
+static int prepare_reading(sqlite_sink *s, const char *after, sqlite3_stmt **ret, tr_error *err)
+{
+    tr_buf sql;
+    tr_buf_init(&sql, 8192);
+    tr_buf_printf(&sql, "SELECT _key, item, dynamodb_json, %s FROM %s %s", s->columns, s->quoted, after);
+    const char *text = tr_buf_cstr(&sql);
+    int r = text ? prepare(s, text, ret, err) : tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
+    tr_buf_done(&sql);
+    return r;
 }
 
 static int sqlite_each(tr_sink *sink, int (*fn)(void *, tr_view, tr_item), void *ctx, tr_error *err)
 {
     sqlite_sink *s = (sqlite_sink *)sink;
-    char sql[NAME_MAX_BYTES + 100];
-    (void)snprintf(sql, sizeof sql, "SELECT _key, item, dynamodb_json FROM %s ORDER BY _key", s->quoted);
     sqlite3_stmt *stmt = NULL;
-    int r = prepare(s, sql, &stmt, err);
+    int r = prepare_reading(s, "ORDER BY _key", &stmt, err);
     tr_arena arena;
     tr_arena_init(&arena, 64 << 20);
     tr_buf packed;
@@ -538,7 +560,7 @@ static int sqlite_each(tr_sink *sink, int (*fn)(void *, tr_view, tr_item), void 
     while (!r && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         tr_arena_reset(&arena);
         tr_buf_reset(&packed);
-        r = read_item(stmt, 1, &arena, &packed, err);
+        r = read_item(s, stmt, &arena, &packed, err);
         if (!r)
             r = fn(ctx, tr_view_of(sqlite3_column_blob(stmt, 0), (size_t)sqlite3_column_bytes(stmt, 0)),
                    tr_buf_view(&packed));
@@ -554,10 +576,8 @@ static int sqlite_each(tr_sink *sink, int (*fn)(void *, tr_view, tr_item), void 
 static int sqlite_get(tr_sink *sink, tr_view key, tr_buf *ret_item, tr_error *err)
 {
     sqlite_sink *s = (sqlite_sink *)sink;
-    char sql[NAME_MAX_BYTES + 100];
-    (void)snprintf(sql, sizeof sql, "SELECT item, dynamodb_json FROM %s WHERE _key = ?1", s->quoted);
     sqlite3_stmt *stmt = NULL;
-    int r = prepare(s, sql, &stmt, err);
+    int r = prepare_reading(s, "WHERE _key = ?1", &stmt, err);
     if (r)
         return r;
     tr_arena arena;
@@ -565,7 +585,7 @@ static int sqlite_get(tr_sink *sink, tr_view key, tr_buf *ret_item, tr_error *er
     sqlite3_bind_blob(stmt, 1, key.ptr, (int)key.len, SQLITE_STATIC);
     int rc = sqlite3_step(stmt);
     if (rc == SQLITE_ROW)
-        r = read_item(stmt, 0, &arena, ret_item, err);
+        r = read_item(s, stmt, &arena, ret_item, err);
     else
         r = rc == SQLITE_DONE ? tr_fail(err, TR_ENOTFOUND, "no row of that key") : db_fail(s, err, "reading");
     (void)sqlite3_finalize(stmt);
