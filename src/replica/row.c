@@ -165,7 +165,8 @@ int tr__row_check_column(const tr_sink_table *table, tr_view key, bool range, tr
     int e = tr_buf_status(&text);
     if (!e && !tr_view_eq(tr_buf_view(&text), column)) {
         tr_buf_reset(&text);
-        e = put_replaced(item, name, (tr_value){v.type == TR_B ? TR_B : TR_S, column}, &text);
+        e = put_replaced(item, name,
+                         (tr_value){v.type == TR_B || !tr_utf8_valid(column) ? TR_B : TR_S, column}, &text);
         if (!e) {
             packed->len = start;
             tr_buf_put_view(packed, tr_buf_view(&text));

@@ -27,9 +27,9 @@ bool tr__row_replace_nul(tr_buf *json);
 int tr__row_read(tr_view plain, tr_view typed, bool no_nul, tr_arena *arena, tr_buf *out, tr_error *err);
 /**
  * Compares a key attribute's own column with the item that tr__row_read has put into packed at `start`, the
- * row of `key`. If they differ though the item fits the key, the item gets the column's bytes (as a string;
- * B: as a binary) in place of what it has, so that a comparison shows it. `column`: numbers as decimal text.
- * no_nul: its NUL characters are U+FFFD.
+ * row of `key`. If they differ though the item fits the key, the item gets the column's bytes (as a string,
+ * or a binary if they are no text) in place of what it has, so that a comparison shows it. `column`: numbers
+ * as decimal text. no_nul: its NUL characters are U+FFFD.
  */
 int tr__row_check_column(const tr_sink_table *table, tr_view key, bool range, tr_view column, bool no_nul,
                          tr_buf *packed, size_t start, tr_error *err);

@@ -127,10 +127,14 @@ def browser_replica(tally, binary, env):
         create(db, table)
         for i in range(30):
             put(db, table, i, i)
-        curl = subprocess.run(["curl", "-sN", "--max-time", "1", f"{server.endpoint}/streams/{table}/events?from=trim-horizon"],
-                              stdout=subprocess.PIPE, text=True, check=False)
-        seen = [json.loads(line[6:]) for line in curl.stdout.splitlines() if line.startswith("data: ")]
-        tally.check("curl reads the events", [c["keys"]["pk"] for c in seen] == [f"k{i}" for i in range(30)], curl.stdout)
+        curl, seen = start(["curl", "-sN", "--max-time", str(PATIENCE_S),
+                            f"{server.endpoint}/streams/{table}/events?from=trim-horizon"], env), []
+        while len(seen) < 30 and (line := curl.stdout.readline()):
+            if line.startswith("data: "):
+                seen.append(json.loads(line[6:])["keys"]["pk"])
+        curl.kill()
+        curl.communicate()
+        tally.check("curl reads the events", seen == [f"k{i}" for i in range(30)], str(seen))
         node = subprocess.run([os.path.join(ROOT, "tests", "compat", "setup.sh")], stdout=subprocess.PIPE, text=True,
                               check=True).stdout.strip()
         child = subprocess.Popen([node, os.path.join(HERE, "browser.mjs"), f"{origin}/?table={table}&endpoint={server.endpoint}"],
