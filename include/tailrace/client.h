@@ -110,7 +110,7 @@ typedef struct tr_client_options {
     const char *profile; /**< Optional: else AWS_PROFILE, "default". */
     const char *access_key_id, *secret_access_key,
         *session_token;       /**< Optional: else found as the AWS CLI does. */
-    unsigned max_connections; /**< 0: 64. */
+    unsigned max_connections; /**< 0: 320; they are opened as needed. */
     unsigned attempts;  /**< per request; 0: 4 (the SDKs' standard mode has 3, DynamoDB's old default 10). */
     int64_t timeout_ms; /**< of one attempt; 0: 30,000. */
     int64_t connect_timeout_ms; /**< 0: 5,000. */

@@ -28,7 +28,7 @@ typedef struct tr_http_client tr_http_client;
 
 /** Zero-initialise, set what you need. */
 typedef struct tr_http_client_options {
-    unsigned max_connections;   /**< at the same time, streams apart; further requests wait. 0: 64 */
+    unsigned max_connections;   /**< at the same time, streams apart; further requests wait. 0: 320 */
     unsigned max_waiting;       /**< requests that may wait. 0: 100,000 */
     size_t body_limit;          /**< bytes of an answer. 0: 64 MiB */
     int64_t connect_timeout_ms; /**< including TLS. 0: 5,000 */

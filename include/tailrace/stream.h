@@ -224,7 +224,8 @@ typedef struct tr_stream_options {
 
     size_t max_records; /**< unacknowledged, read but not yet handed out included; 0: 10,000. At least 1. */
     size_t max_bytes;   /**< the same in bytes of memory; 0: 64 MiB. One page per shard may exceed it. */
-    unsigned max_reads; /**< GetRecords and GetShardIterator calls under way at a time; 0: 32. */
+    unsigned max_reads; /**< GetRecords and GetShardIterator calls under way at a time; 0: 32, and 256 on
+                           tailrace's engine, which holds reads open until there is something. */
     unsigned page_records; /**< per GetRecords call, 1 to 1,000; 0: 1,000. */
     int64_t checkpoint_ms; /**< between saves while records are being acknowledged; 0: 1,000. Ends of shards
                               are saved at once. */

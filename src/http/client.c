@@ -604,7 +604,7 @@ int tr_http_client_new(struct uv_loop_s *loop, const tr_http_client_options *opt
     client->loop = loop;
     client->options = *options;
     if (client->options.max_connections == 0)
-        client->options.max_connections = 64;
+        client->options.max_connections = 320; /* a consumer holds up to 256 reads open */
     if (client->options.max_waiting == 0)
         client->options.max_waiting = 100000;
     if (client->options.body_limit == 0)

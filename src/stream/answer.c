@@ -373,7 +373,7 @@ static void go_on(tr__core *core, tr__shard *s, const tr__pending *call, bool em
     }
     bool waited = call->long_poll && core->now - s->called_ms >= s->wait_ms / 2;
     bool will_wait = core->server == TR__SERVER_TAILRACE && !call->long_poll &&
-                     core->phase_count[TR__PHASE_READING] <= core->o.max_reads;
+                     core->phase_count[TR__PHASE_READING] <= tr__reads_max(core);
     if (!empty || s->empties < tip || waited || will_wait) {
         tr__reader_queue(core, s);
         return;

@@ -10,7 +10,6 @@ static void set_defaults(tr_stream_options *o)
 #define DEFAULT(field, value) o->field = o->field ? o->field : (value)
     DEFAULT(max_records, 10000);
     DEFAULT(max_bytes, 64 * 1024 * 1024);
-    DEFAULT(max_reads, 32);
     DEFAULT(page_records, 1000);
     DEFAULT(checkpoint_ms, 1000);
     DEFAULT(idle_min_ms, 200);

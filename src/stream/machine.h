@@ -495,6 +495,8 @@ void tr__reader_sleep(tr__core *core, tr__shard *shard, int64_t delay_ms);
 void tr__reader_wake(tr__core *core, tr__shard *shard);
 void tr__reader_unblock(tr__core *core);
 void tr__reader_due(tr__core *core, tr__timer *timer);
+/** How many reads may be under way: on the engine, where they wait for records, more. */
+size_t tr__reads_max(const tr__core *core);
 void tr__reader_rewind(tr__shard *shard);
 void tr__reader_bookmark(tr__core *core, tr__shard *shard);
 void tr__reader_end(tr__core *core, tr__shard *shard);

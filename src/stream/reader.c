@@ -19,6 +19,10 @@
 /** First guess of a record's bytes. */
 #define RECORD_BYTES 2048
 /** Records reserved for a read that waits for the next change. */
+/** Reads under way at a time unless set otherwise, and on the engine, which holds them open: as many as an
+ * HTTP client has connections for, but for some. */
+#define READS_MAX         32
+#define READS_MAX_HELD    256
 #define LONG_POLL_RECORDS 100
 
 /* ----------------------------------------------------------------------------------------------- lists */
@@ -292,18 +296,28 @@ static bool ask_iterator(tr__core *core, tr__shard *s, tr__req *req)
     return true;
 }
 
+size_t tr__reads_max(const tr__core *core)
+{
+    if (core->o.max_reads)
+        return core->o.max_reads;
+    return core->server == TR__SERVER_TAILRACE ? READS_MAX_HELD : READS_MAX;
+}
+
 /** Whether the engine should hold the read open until something comes. */
 static bool may_wait(const tr__core *core, const tr__shard *s)
 {
     return core->server == TR__SERVER_TAILRACE && s->empties > 0 && !core->o.manual &&
-           core->phase_count[TR__PHASE_READING] <= core->o.max_reads;
+           core->phase_count[TR__PHASE_READING] <= tr__reads_max(core);
 }
 
 static bool ask_records(tr__core *core, tr__shard *s, unsigned limit, tr__req *req)
 {
     bool wait = may_wait(core, s);
-    if (wait && limit > LONG_POLL_RECORDS)
-        limit = LONG_POLL_RECORDS;
+    /* what is reserved for reads that wait must leave room for those that bring something */
+    size_t fair = core->o.max_records / (2 * core->phase_count[TR__PHASE_READING] + 1);
+    unsigned most = fair >= LONG_POLL_RECORDS ? LONG_POLL_RECORDS : fair ? (unsigned)fair : 1;
+    if (wait && limit > most)
+        limit = most;
     tr__pending *c = call(core, s, TR__REQ_GET_RECORDS, req);
     if (!c)
         return false;
@@ -316,7 +330,7 @@ static bool ask_records(tr__core *core, tr__shard *s, unsigned limit, tr__req *r
     req->iterator = tr_view_str(s->iterator);
     req->limit = limit;
     /* a read cannot be called back: with few to spare, none may keep a new shard waiting for long */
-    bool plenty = core->phase_count[TR__PHASE_READING] * 2 <= core->o.max_reads;
+    bool plenty = core->phase_count[TR__PHASE_READING] * 2 <= tr__reads_max(core);
     req->wait_ms = s->wait_ms = !wait ? 0 : plenty ? core->o.hold_ms : (core->o.hold_ms + 9) / 10;
     s->called_ms = core->now;
     int64_t every = core->o.read_every_ms ? core->o.read_every_ms : core->server == TR__SERVER_AWS ? 200 : -1;
@@ -381,7 +395,7 @@ bool tr__reader_request(tr__core *core, tr__req *ret_request)
 {
     if (core->stopping)
         return false;
-    while (core->reads < core->o.max_reads) {
+    while (core->reads < tr__reads_max(core)) {
         if (export_step(core, ret_request))
             return true;
         if (!core->ready.first)
