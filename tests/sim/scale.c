@@ -267,7 +267,7 @@ static void get_records(const event *e, tr__answer *a)
         tr_buf_init(&body, 4 << 20);
         tr_buf_init(&unused, TR__ITERATOR_MAX);
         write_records(&body, e->shard, e->position, count);
-        if (tr__page_decode(tr_buf_view(&body), tr_view_str(id), false, &a->page, &unused, &err))
+        if (tr__page_decode(NULL, tr_buf_view(&body), tr_view_str(id), false, &a->page, &unused, &err))
             abort();
         a->body_bytes = body.len;
         c.records += count;
