@@ -20,7 +20,7 @@ FLEET_MINUTES ?= 5
 FLEET_SERVER  ?= tailrace
 BENCH_FLAGS   ?=
 
-.PHONY: all help run test bench install format lint fuzz sim writers soak fleet clean deps deps-test
+.PHONY: all help run test bench differ install format lint fuzz sim writers soak fleet clean deps deps-test
 .NOTPARALLEL:
 
 all: deps $(BUILD)/build.ninja
@@ -59,6 +59,9 @@ lint: deps-test all ## clang-format and clang-tidy, only what changed since it l
 
 fuzz: deps-test ## libFuzzer targets of tests/fuzz, FUZZ_SECONDS=60 each, FUZZ_TARGETS="json …"
 	@tests/fuzz/run --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+differ: deps-test all ## made-up requests to tailrace, DynamoDB Local and dynoxide, DIFFER_REQUESTS=100000
+	@tests/compat/differ.py --build $(BUILD) --requests $(or $(DIFFER_REQUESTS),100000)
 
 sim: all ## the simulator of streams, workers and faults, SIM_SEEDS=10000
 	@tests/run --build $(BUILD) --sim-seeds $(SIM_SEEDS) sim

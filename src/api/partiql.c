@@ -280,6 +280,8 @@ static int select_items(tr_call *c, const req *r, tr_statement *s)
         return TR_ENOMEM;
     e = tr__check_scalar_keys(c, s->table, where, s->ql->projection, NULL);
     if (e == 0)
+        e = tr__read_check_where(c, &read, where);
+    if (e == 0)
         e = tr__read_check_projection(c, &as_read, &read);
     if (e == 0 && r->next_token.ptr)
         e = get_next_token(c, r, &range, &read.spec.after);

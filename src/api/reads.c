@@ -193,6 +193,35 @@ static int check_start_table(tr_call *c, const req *r, const tr_read *read)
     return 0;
 }
 
+/* Names of those attributes that the index does not hold, into the text. */
+static void put_not_held(tr_call *c, const tr_read *read, const tr_view *names, uint32_t count)
+{
+    const tr_index *index = read->index;
+    tr_buf_reset(c->text);
+    for (uint32_t i = 0; i < count; i++) {
+        bool held = key_attribute(&index->schema, names[i]) || key_attribute(&read->table->schema, names[i]);
+        for (unsigned k = 0; !held && k < index->include_count; k++)
+            held = tr_view_eq(index->include[k], names[i]);
+        if (held)
+            continue;
+        if (c->text->len)
+            tr_buf_put_str(c->text, ", ");
+        tr_buf_put_view(c->text, names[i]);
+    }
+}
+
+int tr__read_check_where(tr_call *c, const tr_read *read, const tr_condition *where)
+{
+    if (!read->index || !where || read->index->projection == TR_PROJECT_ALL)
+        return 0;
+    put_not_held(c, read, where->attributes, where->attribute_count);
+    if (!c->text->len)
+        return 0;
+    return tr__invalid(
+        c, WERE_INVALID "Secondary index %.*s does not project one or more filter attributes: [%.*s]",
+        TR_FMT(read->index->name), TR_FMT(tr_buf_view(c->text)));
+}
+
 /* Whether Select=ALL_ATTRIBUTES, or a projection, needs more than the index holds. */
 int tr__read_check_projection(tr_call *c, const req *r, tr_read *read)
 {
@@ -214,17 +243,7 @@ int tr__read_check_projection(tr_call *c, const req *r, tr_read *read)
         return 0;
     uint32_t count;
     const tr_view *names = tr_projection_attributes(read->projection, &count);
-    tr_buf_reset(c->text);
-    for (uint32_t i = 0; i < count; i++) {
-        bool held = key_attribute(&index->schema, names[i]) || key_attribute(&read->table->schema, names[i]);
-        for (unsigned k = 0; !held && k < index->include_count; k++)
-            held = tr_view_eq(index->include[k], names[i]);
-        if (held)
-            continue;
-        if (c->text->len)
-            tr_buf_put_str(c->text, ", ");
-        tr_buf_put_view(c->text, names[i]);
-    }
+    put_not_held(c, read, names, count);
     if (!c->text->len)
         return 0;
     if (!index->local)

@@ -43,6 +43,9 @@ typedef struct tr_read {
 int tr__read_find_index(tr_call *call, const tr_read_request *request, tr_read *read);
 /** Whether the index has all that the projection or Select asks for; sets read->fetch. */
 int tr__read_check_projection(tr_call *call, const tr_read_request *request, tr_read *read);
+/** Refuses a WHERE of PartiQL that names what the index does not hold; Query and Scan just find nothing
+ * there. */
+int tr__read_check_where(tr_call *call, const tr_read *read, const tr_condition *where);
 /** A key condition as what a cursor walks. */
 void tr__read_fill_range(const tr_key_condition *keys, tr_cursor_spec *spec);
 /** Writes items until the page is full or the cursor ends; sets read->position if there may be more. */

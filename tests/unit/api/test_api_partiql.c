@@ -82,6 +82,8 @@ static void indexes_are_read(void **state)
     /* what a local index does not hold comes from the table, what a global one does not is refused */
     gives(f, "SELECT n FROM tab.byL WHERE pk='p1' AND l=9", "{\"Items\":[{\"n\":{\"N\":\"0\"}}]}");
     refuses(f, "SELECT n FROM tab.byG WHERE g='g1'", "ValidationException", "does not project [n]");
+    refuses(f, "SELECT pk FROM tab.byL WHERE pk='p1' AND n=1", "ValidationException",
+            "Secondary index byL does not project one or more filter attributes: [n]");
     assert_int_equal(count_of(run(f, "SELECT pk FROM tab.byG WHERE g='g1'"), "\"pk\""), 6);
     refused(f, "ExecuteStatement",
             "{\"Statement\":\"SELECT pk FROM tab.byG WHERE g='g1'\",\"ConsistentRead\":true}",
