@@ -20,6 +20,8 @@
 #define BATCH      25
 #define GET_BATCH  100
 #define PER_QUERY  10
+/* Of a Scan: half of a page of 1 MB, since segments are of uneven size. */
+#define PER_SEGMENT 1250
 
 typedef void body_fn(const load_plan *plan, uint32_t index, uint32_t version, tr_json_writer *w);
 
@@ -114,6 +116,26 @@ static void body_update(const load_plan *plan, uint32_t index, uint32_t version,
     tr_json_end_object(w);
 }
 
+/* An update on condition, as a counter with a ceiling has it. */
+static void body_update_if(const load_plan *plan, uint32_t index, uint32_t version, tr_json_writer *w)
+{
+    member_table(plan, w);
+    tr_json_name(w, "Key");
+    put_key(plan, index, w);
+    tr_json_member_cstring(w, "UpdateExpression", "SET version = version + :one, #s = :s");
+    tr_json_member_cstring(w, "ConditionExpression", "attribute_exists(pk) AND version < :limit");
+    tr_json_name(w, "ExpressionAttributeNames");
+    tr_json_begin_object(w);
+    tr_json_member_cstring(w, "#s", "status");
+    tr_json_end_object(w);
+    tr_json_name(w, "ExpressionAttributeValues");
+    tr_json_begin_object(w);
+    put_number(w, ":one", 1);
+    put_number(w, ":limit", 1000000000);
+    put_string(w, ":s", version % 2 ? "shipped" : "ordered");
+    tr_json_end_object(w);
+}
+
 /* A put on condition that the item is there, as one writes optimistic locks. */
 static void body_condition(const load_plan *plan, uint32_t index, uint32_t version, tr_json_writer *w)
 {
@@ -177,20 +199,41 @@ static void body_batch_get(const load_plan *plan, uint32_t index, uint32_t versi
     tr_json_end_object(w);
 }
 
-/* Two items change together, far enough apart that neighbouring requests do not meet. */
-static void body_transact(const load_plan *plan, uint32_t index, uint32_t version, tr_json_writer *w)
+/* Items change together, far enough apart that neighbouring requests do not meet. */
+static void put_transaction(const load_plan *plan, uint32_t index, uint32_t version, uint32_t count,
+                            tr_json_writer *w)
 {
     tr_json_name(w, "TransactItems");
     tr_json_begin_array(w);
-    for (uint32_t i = 0; i < 2; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         tr_json_begin_object(w);
         tr_json_name(w, "Put");
         tr_json_begin_object(w);
-        body_put(plan, (index + i * (plan->items / 2)) % plan->items, version, w);
+        body_put(plan, (index + i * (plan->items / count)) % plan->items, version, w);
         tr_json_end_object(w);
         tr_json_end_object(w);
     }
     tr_json_end_array(w);
+}
+
+static void body_transact(const load_plan *plan, uint32_t index, uint32_t version, tr_json_writer *w)
+{
+    put_transaction(plan, index, version, 2, w);
+}
+
+static void body_transact_4(const load_plan *plan, uint32_t index, uint32_t version, tr_json_writer *w)
+{
+    put_transaction(plan, index, version, 4, w);
+}
+
+/* A segment, so small that it is one page; all of them together are the table. */
+static void body_scan(const load_plan *plan, uint32_t index, uint32_t version, tr_json_writer *w)
+{
+    uint32_t segments = plan->items / PER_SEGMENT ? plan->items / PER_SEGMENT : 1;
+    (void)version;
+    member_table(plan, w);
+    tr_json_member_i64(w, "TotalSegments", segments);
+    tr_json_member_i64(w, "Segment", index % segments);
 }
 
 static const struct kind {
@@ -207,11 +250,14 @@ static const struct kind {
     {"batch-write", "BatchWriteItem", body_batch_write, true, BATCH},
     {"batch-get", "BatchGetItem", body_batch_get, false, GET_BATCH},
     {"transact", "TransactWriteItems", body_transact, true, 2},
+    {"transact-4", "TransactWriteItems", body_transact_4, true, 4},
+    {"update-if", "UpdateItem", body_update_if, true, 1},
+    {"scan", "Scan", body_scan, false, PER_SEGMENT},
 };
 
 const char *load_operations(void)
 {
-    return "put, put-if, get, update, query, batch-write, batch-get, transact";
+    return "put, put-if, get, update, update-if, query, scan, batch-write, batch-get, transact, transact-4";
 }
 
 static int authorize(tr_sigv4 *signer, const load_plan *plan, const char *target, tr_view body, char *date,

@@ -13,7 +13,10 @@ LOADS = [("put1", "PutItem, 1 connection", "put", 1), ("put32", "PutItem, 32", "
          ("update32", "UpdateItem, 32", "update", 32), ("putif32", "PutItem on condition, 32", "put-if", 32),
          ("batchw32", "BatchWriteItem of 25, 32", "batch-write", 32),
          ("batchg32", "BatchGetItem of 100, 32", "batch-get", 32),
-         ("transact32", "TransactWriteItems of 2, 32", "transact", 32)]
+         ("transact32", "TransactWriteItems of 2, 32", "transact", 32),
+         ("transact4", "TransactWriteItems of 4, 32", "transact-4", 32),
+         ("updateif32", "UpdateItem on condition, 32", "update-if", 32),
+         ("scan1", "Scan, 1,250 items a page, 1", "scan", 1)]
 
 
 def best_start(name, durable, build):
@@ -30,7 +33,7 @@ def best_start(name, durable, build):
 
 
 def measure_server(name, durable, options):
-    result = {}
+    result = {"items": options.items}
     result["start_s"], result["idle_bytes"] = best_start(name, durable, options.build)
     with make_server(name, durable, options.build) as server:
         client = Dynamo(server.endpoint, timeout=120)
@@ -101,11 +104,13 @@ def measure(options):
 
 def add_goals(goals, results):
     durable, memory = "tailrace durable", "tailrace memory"
+    scanned = next((r["items"] for r in results.values() if "items" in r), 0)
     files, memories = ("local file", "dynoxide file"), ("local memory", "dynoxide memory")
     goals.at_least("durable PutItem at 32, times the better peer with a file", ratio(results, "put32", durable, files), 40)
     goals.at_least("GetItem at 32, times dynoxide", ratio(results, "get32", durable, ("dynoxide file", "dynoxide memory")), 3)
     for key, title in (("query32", "Query"), ("batchw32", "BatchWriteItem"), ("batchg32", "BatchGetItem"),
-                       ("transact32", "TransactWriteItems"), ("update32", "UpdateItem")):
+                       ("transact32", "TransactWriteItems"), ("transact4", "TransactWriteItems of 4"), ("update32", "UpdateItem"),
+                       ("updateif32", "conditional UpdateItem"), ("scan1", f"Scan of {scanned:,} items")):
         goals.at_least(f"{title} at 32, durable, times the better peer with a file", ratio(results, key, durable, files), 5)
         goals.at_least(f"{title} at 32, in memory, times the better peer", ratio(results, key, memory, memories), 5)
     start = min((results[n]["start_s"] for n in (durable, memory) if "start_s" in results.get(n, {})), default=None)

@@ -4,8 +4,11 @@
 #include <unistd.h>
 
 /* A command is declared here and listed below, a line each, in the order in which the help shows them. */
+extern const tr_cli_command tr_cli_api;
 extern const tr_cli_command tr_cli_archive;
+extern const tr_cli_command tr_cli_backup;
 extern const tr_cli_command tr_cli_bus;
+extern const tr_cli_command tr_cli_check;
 extern const tr_cli_command tr_cli_dev;
 extern const tr_cli_command tr_cli_dlq;
 extern const tr_cli_command tr_cli_events_command;
@@ -14,7 +17,10 @@ extern const tr_cli_command tr_cli_log;
 extern const tr_cli_command tr_cli_on;
 extern const tr_cli_command tr_cli_pipe;
 extern const tr_cli_command tr_cli_replay;
+extern const tr_cli_command tr_cli_query;
 extern const tr_cli_command tr_cli_replicate;
+extern const tr_cli_command tr_cli_restore;
+extern const tr_cli_command tr_cli_scan;
 extern const tr_cli_command tr_cli_schema;
 extern const tr_cli_command tr_cli_serve;
 extern const tr_cli_command tr_cli_tail;
@@ -36,6 +42,12 @@ const tr_cli_command *const tr_cli_commands[] = {
     &tr_cli_bus,
     &tr_cli_archive,
     &tr_cli_replay,
+    &tr_cli_api,
+    &tr_cli_query,
+    &tr_cli_scan,
+    &tr_cli_backup,
+    &tr_cli_restore,
+    &tr_cli_check,
     &tr_cli_schema,
     NULL};
 // clang-format on
