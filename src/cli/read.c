@@ -77,10 +77,14 @@ typedef struct reading {
 
 static int take(tr_cli *cli, reading *r, int option)
 {
-    const char **texts[] = {[OPT_INDEX - OPT_INDEX] = &r->index,   [OPT_BEGINS - OPT_INDEX] = &r->begins,
-                            [OPT_FROM - OPT_INDEX] = &r->from,     [OPT_TO - OPT_INDEX] = &r->to,
-                            [OPT_FILTER - OPT_INDEX] = &r->filter, [OPT_NAMES - OPT_INDEX] = &r->names,
-                            [OPT_VALUES - OPT_INDEX] = &r->values, [OPT_SELECT - OPT_INDEX] = &r->select};
+    const char **texts[] = {[0] = &r->index,
+                            [OPT_BEGINS - OPT_INDEX] = &r->begins,
+                            [OPT_FROM - OPT_INDEX] = &r->from,
+                            [OPT_TO - OPT_INDEX] = &r->to,
+                            [OPT_FILTER - OPT_INDEX] = &r->filter,
+                            [OPT_NAMES - OPT_INDEX] = &r->names,
+                            [OPT_VALUES - OPT_INDEX] = &r->values,
+                            [OPT_SELECT - OPT_INDEX] = &r->select};
     switch (option) {
     case OPT_KEY:
     case OPT_SORT:
