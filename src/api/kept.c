@@ -263,7 +263,8 @@ static tr_view ended(tr_view description, tr_arena *arena)
     return text ? tr_view_str(text) : description;
 }
 
-static void load_one(tr_api *api, tr_kept_kind kind, const char *path)
+/* `name`: of the file, which its ARN ends with. */
+static void load_one(tr_api *api, tr_kept_kind kind, const char *path, tr_view name)
 {
     tr_arena arena;
     tr_buf text;
@@ -280,24 +281,50 @@ static void load_one(tr_api *api, tr_kept_kind kind, const char *path)
         if (tr_json_next(&r) == TR_JSON_NUMBER && tr_json_int(&r, &ms) == 0 && arn.len > 2)
             k = kept_alloc(tr_view_of(arn.ptr + 1, arn.len - 2), ms, ended(description, &arena));
     }
-    if (k)
+    const char *id = k ? strrchr(k->arn, '/') : NULL;
+    if (id && tr_view_is(name, id + 1))
         insert(api, kind, k);
+    else if (k)
+        kept_free(api, k);
     tr_buf_done(&text);
     tr_arena_done(&arena);
 }
 
-static void load_folder(tr_api *api, tr_kept_kind kind, const char *folder)
+/* A copy of the store whose description was not written, since the server ended before. */
+static void remove_orphan(const tr_api *api, const char *path, tr_view name)
+{
+    for (const tr_kept *k = api->kept[TR_KEPT_BACKUPS]; k; k = k->next) {
+        const char *id = strrchr(k->arn, '/');
+        if (id && tr_view_is(name, id + 1))
+            return;
+    }
+    tr__remove_tree(path);
+}
+
+/* A backup's directory has the form of an ID; nothing else is touched. */
+static bool is_id(tr_view name)
+{
+    size_t digits = 0;
+    while (digits < name.len && name.ptr[digits] >= '0' && name.ptr[digits] <= '9')
+        digits++;
+    return digits >= 13 && digits + 9 == name.len && name.ptr[digits] == '-';
+}
+
+/* First the descriptions, then (orphans) the directories that belong to none. */
+static void load_folder(tr_api *api, tr_kept_kind kind, const char *folder, bool orphans)
 {
     DIR *d = opendir(folder);
     if (!d)
         return; /* nothing was kept */
     for (const struct dirent *entry; (entry = readdir(d));) {
-        size_t n = strlen(entry->d_name);
+        tr_view name = tr_view_str(entry->d_name);
         char path[4096];
-        if (n < 6 || strcmp(entry->d_name + n - 5, ".json") != 0)
+        if (snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) >= (int)sizeof path)
             continue;
-        if (snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < (int)sizeof path)
-            load_one(api, kind, path);
+        if (orphans && is_id(name))
+            remove_orphan(api, path, name);
+        else if (!orphans && name.len > 5 && strcmp(entry->d_name + name.len - 5, ".json") == 0)
+            load_one(api, kind, path, tr_view_of(name.ptr, name.len - 5));
     }
     (void)closedir(d);
 }
@@ -306,8 +333,11 @@ int tr__kept_load(tr_api *api)
 {
     char folder[4096];
     for (int kind = 0; api->dir && kind < TR_KEPT_KINDS; kind++)
-        if (snprintf(folder, sizeof folder, "%s/%s", api->dir, folders[kind]) < (int)sizeof folder)
-            load_folder(api, (tr_kept_kind)kind, folder);
+        if (snprintf(folder, sizeof folder, "%s/%s", api->dir, folders[kind]) < (int)sizeof folder) {
+            load_folder(api, (tr_kept_kind)kind, folder, false);
+            if (kind == TR_KEPT_BACKUPS)
+                load_folder(api, (tr_kept_kind)kind, folder, true);
+        }
     return 0;
 }
 
