@@ -416,18 +416,18 @@ static void key_values_must_fit_the_table(void **state)
 {
     static const struct {
         const char *text, *message;
-    } cases[] = {
-        {"SELECT * FROM t WHERE pk=1",
-         "Key attribute's data type should match its data type in table's schema: Key pk"},
-        {"SELECT * FROM t WHERE pk='a' AND sk>1",
-         "Key attribute's data type should match its data type in table's schema: Key sk"},
-        {"SELECT * FROM t WHERE pk=''",
-         "One or more parameter values are not valid. The AttributeValue for a key attribute "
-         "cannot contain an empty string value. Key: pk"},
-        {"SELECT * FROM t WHERE pk='a' ORDER BY n",
-         "Variable reference n in ORDER BY clause must be part of the primary key"},
-        {"SELECT * FROM t WHERE n=1 ORDER BY sk", "Must have at least one non-optional hash key condition in "
-                                                  "WHERE clause when using ORDER BY clause."}};
+    } cases[] = {{"SELECT * FROM t WHERE pk=1",
+                  "Key attribute's data type should match its data type in table's schema: Key pk"},
+                 {"SELECT * FROM t WHERE pk='a' AND sk>1",
+                  "Key attribute's data type should match its data type in table's schema: Key sk"},
+                 {"SELECT * FROM t WHERE pk=''",
+                  "One or more parameter values are not valid. The AttributeValue for a key attribute "
+                  "cannot contain an empty string value. Key: pk"},
+                 {"SELECT * FROM t WHERE pk='a' ORDER BY n",
+                  "Variable reference n in ORDER BY clause must be part of the primary key"},
+                 {"SELECT * FROM t WHERE n=1 ORDER BY sk",
+                  "Must have at least one non-optional hash key condition in "
+                  "WHERE clause when using ORDER BY clause."}};
     static const char *const targets[] = {"",
                                           " WHERE pk='a'",
                                           " WHERE pk='a' AND sk>'b'",
@@ -472,8 +472,7 @@ static void running_out_of_memory_is_told(void **state)
     static const char *const texts[] = {
         "SELECT a, b.c[1] FROM t.i WHERE pk IN ['a','b'] AND (sk='c' OR NOT sk IS MISSING) ORDER BY sk",
         "INSERT INTO t VALUE {'pk':'it''s','sk':'x','l':[1,{'k':<<'a','b'>>}]}",
-        "UPDATE t SET a=if_not_exists(a,1)+2, s=set_add(s,<<1>>) REMOVE c.d WHERE pk='a' AND sk='b' AND "
-        "size(x)>3"};
+        "UPDATE t SET a=if_not_exists(a,1)+2, s=set_add(s,<<1>>) REMOVE c.d WHERE pk='a' AND sk='b' AND x>3"};
     (void)state;
     for (size_t i = 0; i < TR_COUNT(texts); i++) {
         int e = TR_ENOMEM;
