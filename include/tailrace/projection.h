@@ -75,7 +75,8 @@ typedef struct tr_projection_options {
     const char *table;  /**< … or this, a DynamoDB table, made if missing, is required. */
     tr_client
         *table_client; /**< Optional: of `table`; else that of the events. Must outlive the projection. */
-    const char *state; /**< Required: inboxes are files of this name, with the generation's number behind. */
+    const char *state; /**< Required: inboxes are files of this name, with a dot, the read model's identity
+                          and the generation's number behind. */
     tr_project_fn *project;    /**< This … */
     const tr_reducer *reducer; /**< … or this, with save and load, is required. */
     void *ctx;

@@ -35,7 +35,9 @@
  * through to live; then it writes its positions into the lease table, and all share the shards from there on.
  * An aggregate's events come in order, to one worker at a time. If that first worker ends, it goes on when it
  * is started again; if it stays away for longer than failover_ms another one begins with the history anew.
- * Among several workers an event comes at least once, as it does with all leases.
+ * Among several workers an event comes at least once, as it does with all leases; and what the stream has
+ * lost is told (`gaps`, and the logger) but not read from the table again, for nobody knows what all of them
+ * have had.
  *
  * An event that was overwritten (`force`) comes again, with `overwritten`. Deletions are not told.
  *
@@ -78,8 +80,8 @@ typedef struct tr_subscription_options {
                           TR_FROM_NOW and there is a fleet. Where it goes on, `from` is not looked at; a file
                           that was begun for other stores, types or another table is refused. */
     const tr_fleet_options *fleet; /**< Optional: share the work. */
-    bool once; /**< end (TR_ECLOSED) when everything that is there has been acknowledged; TR_ECANCELED after 60
-                  s without progress */
+    bool once; /**< end (TR_ECLOSED) when everything that is there has been acknowledged; TR_ECANCELED after
+                  60 s without progress */
     unsigned segments;        /**< the table is read in so many parts at a time; 0: 4 */
     uint64_t rows_per_second; /**< of that reading; 0: as fast as it goes */
     tr_logger logger;

@@ -2,10 +2,10 @@
 /*
  * The file:
  *
- *   meta    (name, value)                      format, select, from, until, state (the replica's), epoch,
- * held seen    (key, first, last, at)             of the partition key, versions first … last have come; at:
- * the latest timestamp among them and those before inbox   (id, epoch, at, key, number, flags, item)    to be
- * taken in order of epoch, at, key, number
+ *   meta    (name, value)                      format, select, from, until, table, state (the replica's),
+ * epoch, held seen    (key, first, last, at)             of the partition key, versions first … last have
+ * come; at: the latest timestamp among them and those before inbox   (id, epoch, at, key, number, flags,
+ * item)    to be taken in order of epoch, at, key, number
  *
  * Epoch 0 is the first scan: its events are sorted by at, which is an event's timestamp or that of a
  * predecessor with a later one, then by key and version. Epoch 1 is what the stream has brought since the
@@ -329,6 +329,21 @@ int tr__inbox_scanning(tr__inbox *in, bool on, bool again, tr_error *err)
         e = put_number(in, "epoch", in->epoch, err);
     }
     return e ? e : put_number(in, "held", on ? in->epoch : INT64_MAX, err);
+}
+
+int tr__inbox_table(tr__inbox *in, tr_view table_id, tr_error *err)
+{
+    tr_buf was;
+    tr_buf_init(&was, 4096);
+    int e = get_meta(in, "table", &was, err);
+    if (!e && was.len == 0)
+        e = put_meta(in, "table", table_id, err);
+    else if (!e && !tr_view_eq(tr_buf_view(&was), table_id))
+        e = tr_fail(err, TR_EINVAL,
+                    "%s was deleted and made anew since %s was begun: remove that file to begin anew",
+                    in->select->table, in->fill.path);
+    tr_buf_done(&was);
+    return e;
 }
 
 /* The timestamp in one form, so that texts compare as times. One that is none stands as it is. */

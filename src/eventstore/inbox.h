@@ -32,6 +32,9 @@ void tr__inbox_remove(const char *path);
 
 /** Gives rows and state to the inbox; its `free` frees the sink alone. */
 int tr__inbox_sink(tr__inbox *inbox, tr_sink **ret_sink);
+/** Before it is filled: notes which table of that name it is, or TR_EINVAL if it is another one than it was.
+ */
+int tr__inbox_table(tr__inbox *inbox, tr_view table_id, tr_error *err);
 int tr__inbox_begin(tr__inbox *inbox, tr_error *err);
 /** Within begin and commit: an item of the table; known events and what is not wanted are left out. */
 int tr__inbox_scanned(tr__inbox *inbox, tr_item item, tr_error *err);

@@ -9,13 +9,16 @@
 
 #include <tailrace/projection.h>
 
+#define TR__MODEL_IDENTITY    9  /* with the NUL */
 #define TR__MODEL_VERSION_MAX 64 /* of a function's version, with the NUL */
 #define TR__MODEL_ROW_MAX     ((size_t)2 << 20)
 
 /** Which generations there are. */
 typedef struct tr__model_record {
     bool there;
-    uint64_t revision;                    /* raised by every store */
+    char identity[TR__MODEL_IDENTITY]; /* so that inboxes of another read model in its place are not mistaken
+                                        */
+    uint64_t revision;                 /* raised by every store */
     uint64_t serving, building, dropping; /* 0: none */
     char version[TR__MODEL_VERSION_MAX], building_version[TR__MODEL_VERSION_MAX];
 } tr__model_record;

@@ -3,7 +3,7 @@
  * A read model in a SQLite file. The generation that serves is the table of the projection's name, the one
  * that is being built is _tailrace_building_NAME; the swap is a drop and a rename in one transaction.
  *
- *   _tailrace_projections (name, revision, serving, building, dropping, version, building_version)
+ *   _tailrace_projections (name, revision, serving, building, dropping, version, building_version, identity)
  *   _tailrace_projected   (name, generation, aggregate, version)
  */
 #include "eventstore/lite.h"
@@ -57,7 +57,7 @@ static int sqlite_load(tr__model *model, tr__model_record *ret, tr_error *err)
     tr__model_record r = {0};
     sqlite3_stmt *stmt = NULL;
     int e = prepare(m,
-                    "SELECT revision, serving, building, dropping, version, building_version FROM "
+                    "SELECT revision, serving, building, dropping, version, building_version, identity FROM "
                     "_tailrace_projections WHERE name = ?1",
                     &stmt, err);
     if (e)
@@ -71,6 +71,7 @@ static int sqlite_load(tr__model *model, tr__model_record *ret, tr_error *err)
         r.dropping = (uint64_t)sqlite3_column_int64(stmt, 3);
         take_text(r.version, sizeof r.version, tr__lite_column(stmt, 4));
         take_text(r.building_version, sizeof r.building_version, tr__lite_column(stmt, 5));
+        take_text(r.identity, sizeof r.identity, tr__lite_column(stmt, 6));
     }
     (void)sqlite3_finalize(stmt);
     if (!e)
@@ -81,7 +82,7 @@ static int sqlite_load(tr__model *model, tr__model_record *ret, tr_error *err)
 static int write_record(sqlite_model *m, const tr__model_record *r, tr_error *err)
 {
     sqlite3_stmt *stmt = NULL;
-    int e = prepare(m, "INSERT OR REPLACE INTO _tailrace_projections VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    int e = prepare(m, "INSERT OR REPLACE INTO _tailrace_projections VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                     &stmt, err);
     if (e)
         return e;
@@ -92,6 +93,7 @@ static int write_record(sqlite_model *m, const tr__model_record *r, tr_error *er
     (void)sqlite3_bind_int64(stmt, 5, (int64_t)r->dropping);
     tr__lite_text(stmt, 6, tr_view_str(r->version));
     tr__lite_text(stmt, 7, tr_view_str(r->building_version));
+    tr__lite_text(stmt, 8, tr_view_str(r->identity));
     e = tr__lite_run(&m->lite, stmt, err);
     (void)sqlite3_finalize(stmt);
     return e;
@@ -358,7 +360,7 @@ int tr__model_sqlite(const char *path, const char *name, tr__model **ret_model, 
             &m->lite,
             "CREATE TABLE IF NOT EXISTS _tailrace_projections (name TEXT PRIMARY KEY, revision INTEGER "
             "NOT NULL, serving INTEGER NOT NULL, building INTEGER NOT NULL, dropping INTEGER NOT NULL, "
-            "version TEXT NOT NULL, building_version TEXT NOT NULL);"
+            "version TEXT NOT NULL, building_version TEXT NOT NULL, identity TEXT NOT NULL);"
             "CREATE TABLE IF NOT EXISTS _tailrace_projected (name TEXT, generation INTEGER, aggregate "
             "BLOB, version INTEGER NOT NULL, PRIMARY KEY (name, generation, aggregate)) WITHOUT ROWID;",
             err);

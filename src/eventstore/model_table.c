@@ -2,9 +2,8 @@
 /*
  * A read model in a DynamoDB table with the partition key `id`:
  *
- *   NAME                              serving, building, dropping, revision N; version, buildingVersion S
- *   NAME@GENERATION#KEY               row M, revision N
- *   NAME@GENERATION/STORE#AGGREGATE   version N
+ *   NAME                              serving, building, dropping, revision N; version, buildingVersion,
+ * identity S NAME@GENERATION#KEY               row M, revision N NAME@GENERATION/STORE#AGGREGATE   version N
  *
  * Every write is a transaction with conditions on what was read, and on the generation's being there.
  */
@@ -132,6 +131,7 @@ static int table_load(tr__model *model, tr__model_record *ret, tr_error *err)
                           .dropping = number_in(item, "dropping")};
     text_in(item, "version", r.version, sizeof r.version);
     text_in(item, "buildingVersion", r.building_version, sizeof r.building_version);
+    text_in(item, "identity", r.identity, sizeof r.identity);
     *ret = r;
     return 0;
 }
@@ -169,6 +169,7 @@ static int table_store(tr__model *model, tr__model_record *record, tr_error *err
     number(&w, "dropping", record->dropping);
     typed(&w, "version", "S", tr_view_str(record->version));
     typed(&w, "buildingVersion", "S", tr_view_str(record->building_version));
+    typed(&w, "identity", "S", tr_view_str(record->identity));
     tr_json_end_object(&w);
     write_condition(&w, "revision", record->there ? record->revision : 0);
     tr_json_end_object(&w);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Generations, each with a subscription of its own whose inbox is the file STATE.GENERATION:
+ * Generations, each with a subscription of its own whose inbox is the file STATE.IDENTITY-GENERATION:
  *
  *   serving  ------ projects ----------------------------------.   (if its function is of our version)
  *   rebuild: building n+1 -- projects from the first event on --+-- through, and has all that the serving one
@@ -52,7 +52,7 @@ struct tr_projection {
 
 static void state_path(const tr_projection *p, uint64_t generation, char *out, size_t size)
 {
-    (void)snprintf(out, size, "%s.%llu", p->state, (unsigned long long)generation);
+    (void)snprintf(out, size, "%s.%s-%llu", p->state, p->record.identity, (unsigned long long)generation);
 }
 
 static void tell_stats(tr_projection *p)
@@ -190,7 +190,10 @@ static int arrange(tr_projection *p, tr_error *err)
     close_tracks(p);
     int e = p->model->load(p->model, r, err);
     if (!e && !r->there) {
+        char uuid[TR_UUID_LEN + 1];
+        tr_uuid(uuid);
         *r = (tr__model_record){.serving = 1};
+        (void)snprintf(r->identity, sizeof r->identity, "%.*s", TR__MODEL_IDENTITY - 1, uuid);
         (void)snprintf(r->version, sizeof r->version, "%s", p->version);
         e = p->model->store(p->model, r, err);
     }

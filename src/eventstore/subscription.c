@@ -67,11 +67,45 @@ static void set_phase(tr_subscription *s, tr_subscription_phase phase)
 
 /* -------------------------------------------------------------------------------------------- the inbox */
 
+/* Versions that have come say nothing about another table of the same name. One that does not tell what it
+ * is, or is not there, is left to the replica. */
+static int check_table(tr_subscription *s, tr_error *err)
+{
+    tr_buf body, reply;
+    tr_arena arena;
+    tr_json_writer w;
+    tr_view table, id;
+    tr_buf_init(&body, 4096);
+    tr_buf_init(&reply, (size_t)4 << 20);
+    tr_arena_init(&arena, (size_t)4 << 20);
+    tr_json_write_init(&w, &body);
+    tr_json_begin_object(&w);
+    tr_json_member_cstring(&w, "TableName", s->select.table);
+    tr_json_end_object(&w);
+    tr_request request = {.service = TR_DYNAMODB, .operation = "DescribeTable", .body = tr_buf_view(&body)};
+    int e;
+    while ((e = tr_client_call_wait(s->client, &request, &reply, err)) && tr_retryable(e) && e != TR_ENOMEM &&
+           !atomic_load(&s->stop) && !s->options.once) {
+        tr_buf_reset(&reply);
+        uv_sleep(WAIT_MS);
+    }
+    bool told = !e && tr_json_member(tr_buf_view(&reply), "Table", &arena, &table) == 0 &&
+                tr_json_member(table, "TableId", &arena, &id) == 0;
+    e = told ? tr__inbox_table(s->inbox, id, err) : 0;
+    tr_buf_done(&body);
+    tr_buf_done(&reply);
+    tr_arena_done(&arena);
+    return e;
+}
+
 static void run_replica(void *ctx)
 {
     tr_subscription *s = ctx;
     tr_error err = {0};
-    (void)tr_replica_run(s->replica, &err);
+    if (!check_table(s, &err)) {
+        err = (tr_error){0};
+        (void)tr_replica_run(s->replica, &err);
+    }
     uv_mutex_lock(&s->mutex);
     s->failure = err;
     uv_mutex_unlock(&s->mutex);

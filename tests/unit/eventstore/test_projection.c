@@ -119,12 +119,18 @@ static void an_aggregate_is_a_row(void **state)
     run_ok(w, &o, &stats);
     assert_int_equal(stats.events, 1);
     /* a position that is lost repeats events, and nothing in the rows */
-    char lost[128];
-    (void)snprintf(lost, sizeof lost, "%s.1", m.state);
-    assert_int_equal(remove(lost), 0);
+    char command[160];
+    (void)snprintf(command, sizeof command, "rm %s.*-1", m.state);
+    assert_int_equal(system(command), 0);
     run_ok(w, &o, &stats);
     assert_int_equal(stats.events, 4);
     assert_int_equal(stats.repeated, 4);
+    assert_non_null(strstr(rows_of(w, m.sqlite, "balances"), "\"balance\":71,\"version\":3"));
+    /* a read model that is lost is made anew, whatever inboxes say */
+    (void)snprintf(command, sizeof command, "rm %s*", m.sqlite);
+    assert_int_equal(system(command), 0);
+    run_ok(w, &o, &stats);
+    assert_int_equal(stats.events - stats.repeated, 4);
     assert_non_null(strstr(rows_of(w, m.sqlite, "balances"), "\"balance\":71,\"version\":3"));
     tr_rules_free(rules);
 }

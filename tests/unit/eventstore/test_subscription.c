@@ -170,6 +170,25 @@ static void lost_records_are_read_from_the_table(void **state)
     tr_subscription_free(s);
 }
 
+/* What has come says nothing about a table that was made anew under the same name. */
+static void another_table_is_not_mistaken(void **state)
+{
+    event_world *t = *state;
+    tr_schema_options schema = {.stream = true};
+    tr_subscribed_batch batch;
+    world_push_history(t);
+    tr_subscription *s = world_subscribe(t, &(tr_subscription_options){0});
+    assert_string_equal(take(t, s, 6, 10), HISTORY);
+    tr_subscription_free(s);
+    embedded_call(t->e.client, "DeleteTable", "{\"TableName\":\"events\"}", NULL);
+    assert_int_equal(tr_schema_create(t->e.client, TR_SCHEMA_EVENTS, &schema, &t->err), 0);
+    world_push(t, t->accounts, "a", "OPENED", "", NULL);
+    s = world_subscribe(t, &(tr_subscription_options){0});
+    assert_int_equal(tr_subscription_next(s, 10, PATIENCE_MS, &batch, &t->err), TR_EINVAL);
+    assert_non_null(strstr(t->err.message, "made anew"));
+    tr_subscription_free(s);
+}
+
 /* ------------------------------------------------------------------------------------------------ fleets */
 
 static void a_fleet_shares_from_where_the_history_ends(void **state)
@@ -247,6 +266,7 @@ int main(void)
         T(once_ends_when_all_is_acknowledged),
         T(overwritten_events_come_again),
         T(lost_records_are_read_from_the_table),
+        T(another_table_is_not_mistaken),
         T(a_fleet_shares_from_where_the_history_ends),
         T(another_worker_takes_over_the_history)};
     return cmocka_run_group_tests(tests, NULL, NULL);
