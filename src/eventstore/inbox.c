@@ -2,10 +2,10 @@
 /*
  * The file:
  *
- *   meta    (name, value)                      format, select, from, until, table, state (the replica's),
- * epoch, held seen    (key, first, last, at)             of the partition key, versions first … last have
- * come; at: the latest timestamp among them and those before inbox   (id, epoch, at, key, number, flags,
- * item)    to be taken in order of epoch, at, key, number
+ *   meta    (name, value)                      format, select, from, until, name, table, state (the
+ * replica's), epoch, held seen    (key, first, last, at)             of the partition key, versions first …
+ * last have come; at: the latest timestamp among them and those before inbox   (id, epoch, at, key, number,
+ * flags, item)    to be taken in order of epoch, at, key, number
  *
  * Epoch 0 is the first scan: its events are sorted by at, which is an event's timestamp or that of a
  * predecessor with a later one, then by key and version. Epoch 1 is what the stream has brought since the
@@ -329,6 +329,19 @@ int tr__inbox_scanning(tr__inbox *in, bool on, bool again, tr_error *err)
         e = put_number(in, "epoch", in->epoch, err);
     }
     return e ? e : put_number(in, "held", on ? in->epoch : INT64_MAX, err);
+}
+
+int tr__inbox_name(tr__inbox *in, char name[TR_UUID_LEN + 1], tr_error *err)
+{
+    tr_buf was;
+    tr_buf_init(&was, TR_UUID_LEN);
+    int e = get_meta(in, "name", &was, err);
+    if (!e && was.len == 0)
+        e = put_meta(in, "name", tr_view_str(name), err);
+    else if (!e)
+        (void)snprintf(name, TR_UUID_LEN + 1, "%.*s", TR_FMT(tr_buf_view(&was)));
+    tr_buf_done(&was);
+    return e;
 }
 
 int tr__inbox_table(tr__inbox *in, tr_view table_id, tr_error *err)

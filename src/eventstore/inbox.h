@@ -25,6 +25,9 @@ int tr__inbox_open(const char *path, tr__selection *select, tr__inbox **ret_inbo
 /** NULL is fine. remove: the file too. */
 void tr__inbox_close(tr__inbox *inbox, bool remove);
 
+/** The name by which the file is known again; one that has none yet takes what `name` holds. NUL-terminated.
+ */
+int tr__inbox_name(tr__inbox *inbox, char name[TR_UUID_LEN + 1], tr_error *err);
 /** Removes a file that is not open. */
 void tr__inbox_remove(const char *path);
 

@@ -32,6 +32,7 @@ typedef struct tr__model_change {
 
 typedef struct tr__model tr__model;
 struct tr__model {
+    size_t changes_max; /* of a transaction */
     bool checks; /* commit looks at `before`: what was read or written earlier need not be read again */
     int (*load)(tr__model *model, tr__model_record *ret_record, tr_error *err);
     /** Makes what `record` says true: makes a generation that is building, puts one in the serving one's

@@ -11,7 +11,8 @@
 
 #include <stdio.h>
 
-#define SQL_MAX 4096
+#define SQL_MAX     4096
+#define CHANGES_MAX 5000 /* one sync for many; readers are not held up */
 
 enum { POSITION, PUT_POSITION, ROW, PUT_ROW, DELETE_ROW, STATEMENTS };
 
@@ -341,7 +342,8 @@ int tr__model_sqlite(const char *path, const char *name, tr__model **ret_model, 
         tr_free(m);
         return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
     }
-    m->base = (tr__model){.load = sqlite_load,
+    m->base = (tr__model){.changes_max = CHANGES_MAX,
+                          .load = sqlite_load,
                           .store = sqlite_store,
                           .begin = sqlite_begin,
                           .position = sqlite_position,

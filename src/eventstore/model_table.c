@@ -12,9 +12,10 @@
 
 #include <stdio.h>
 
-#define BODY_MAX   ((size_t)32 << 20)
-#define ID_MAX     4096
-#define DROP_BATCH 25 /* BatchWriteItem (API Reference) */
+#define BODY_MAX    ((size_t)32 << 20)
+#define ID_MAX      4096
+#define CHANGES_MAX 99 /* TransactWriteItems has 100 actions (API Reference), of which one is the check */
+#define DROP_BATCH  25 /* BatchWriteItem (API Reference) */
 
 typedef struct table_model {
     tr__model base;
@@ -429,7 +430,8 @@ int tr__model_table(tr_client *client, const char *table, const char *name, tr__
     table_model *m = tr_calloc(1, sizeof *m);
     if (!m)
         return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
-    m->base = (tr__model){.checks = true,
+    m->base = (tr__model){.changes_max = CHANGES_MAX,
+                          .checks = true,
                           .load = table_load,
                           .store = table_store,
                           .begin = table_begin,

@@ -15,15 +15,13 @@
 #define uthash_free(ptr, size) tr_free(ptr)
 #include <uthash.h>
 
-/* A DynamoDB transaction has at most 100 actions and 4 MB (API Reference, TransactWriteItems): it is ended
- * before an event could exceed that. */
+/* A transaction is ended before the next event could make it larger than the model takes. */
 #define CHANGES_MAX   (TR_PROJECT_ROWS_MAX + 1)
-#define ENOUGH        (98 - CHANGES_MAX)
 #define ENOUGH_BYTES  ((size_t)1 << 20)
 #define CONFLICTS_MAX 50 /* in a row */
 #define RETRY_MIN_MS  5
 #define RETRY_MAX_MS  1000
-#define EVENTS_MAX    200
+#define EVENTS_MAX    1000
 #define MEMORY_MAX    ((size_t)256 << 20)
 #define MEMORY_KEPT   ((size_t)64 << 20) /* beyond it everything is read anew */
 
@@ -317,8 +315,8 @@ static int transact(struct tr_projecting *p, uint64_t generation, const tr_subsc
     int e = p->model->begin(p->model, generation, err);
     if (e)
         return e;
-    while (n < count && n < EVENTS_MAX && p->dirty <= ENOUGH && p->bytes <= ENOUGH_BYTES &&
-           !(failed = project_one(p, &events[n], &repeated, &failure)))
+    while (n < count && n < EVENTS_MAX && p->dirty + CHANGES_MAX <= p->model->changes_max &&
+           p->bytes <= ENOUGH_BYTES && !(failed = project_one(p, &events[n], &repeated, &failure)))
         n++;
     if (n == 0 && failed) {
         p->model->rollback(p->model);

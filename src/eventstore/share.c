@@ -7,13 +7,13 @@
 
 #define FAILOVER_MS 10000 /* as the lease table's */
 #define STATE_MAX   4096
-#define OWNER_MAX   128
+#define OWNER_MAX   (TR_UUID_LEN + 1)
 #define ITEM_NAME   "history"
 
 struct tr__share {
     tr_stream_store *store; /* of the item; of the keeping thread while that runs */
     int64_t failover_ms;
-    char owner[OWNER_MAX];
+    char owner[OWNER_MAX]; /* the name of our inbox */
     uv_mutex_t mutex;
     uv_cond_t changed;
     uv_thread_t thread;
@@ -130,13 +130,11 @@ static void end_keeping(tr__share *s)
 
 int tr__share_new(tr_client *client, const tr_fleet_options *fleet, tr__share **ret_share, tr_error *err)
 {
-    char table[512], uuid[TR_UUID_LEN + 1];
+    char table[512];
     tr__share *s = tr_calloc(1, sizeof *s);
     if (!s)
         return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
-    tr_uuid(uuid);
-    (void)snprintf(s->owner, sizeof s->owner, "%.80s %s", fleet->worker_id ? fleet->worker_id : "worker",
-                   uuid);
+    tr_uuid(s->owner);
     (void)snprintf(table, sizeof table, "%.255s-history", fleet->lease_table);
     s->failover_ms = fleet->failover_ms ? fleet->failover_ms : FAILOVER_MS;
     bool mutex = uv_mutex_init(&s->mutex) == 0, cond = mutex && uv_cond_init(&s->changed) == 0;
@@ -184,17 +182,25 @@ static bool is_free(tr__share *s, const item *now)
     return ms - s->seen_ms > s->failover_ms;
 }
 
-int tr__share_look(tr__share *s, tr__share_role *ret_role, tr_error *err)
+const char *tr__share_owner(const tr__share *s)
+{
+    return s->owner;
+}
+
+int tr__share_look(tr__share *s, const char *name, tr__share_role *ret_role, tr_error *err)
 {
     item now;
     end_keeping(s);
+    if (name)
+        (void)snprintf(s->owner, sizeof s->owner, "%s", name);
     s->stop = false;
     atomic_store(&s->lost, false);
     int e = read_item(s, &now, err);
     if (e)
         return e;
     *ret_role = now.over ? TR__SHARE_OVER : TR__SHARE_OTHER;
-    if (now.over || !is_free(s, &now))
+    bool ours = name && strcmp(now.owner, name) == 0;
+    if (now.over || (!ours && !is_free(s, &now)))
         return 0;
     s->counter = now.counter;
     e = write_item(s, false, s->owner, err);

@@ -22,8 +22,14 @@ typedef struct tr__share tr__share;
 int tr__share_new(tr_client *client, const tr_fleet_options *fleet, tr__share **ret_share, tr_error *err);
 /** Gives the role back if it is ours. NULL is fine. */
 void tr__share_free(tr__share *share);
-/** Looks, and takes the role if it is free. Blocks for a call or two. */
-int tr__share_look(tr__share *share, tr__share_role *ret_role, tr_error *err);
+/**
+ * Looks, and takes the role if it is free. Blocks for a call or two. name: of the inbox that this worker has,
+ * NULL if it has none: one that was begun with it goes on at once, without waiting that the process before is
+ * given up.
+ */
+int tr__share_look(tr__share *share, const char *name, tr__share_role *ret_role, tr_error *err);
+/** What the role is held under: the name given, else a random one. Valid until the next look. */
+const char *tr__share_owner(const tr__share *share);
 /** Whether the role was taken from us, or could not be renewed in time. */
 bool tr__share_lost(tr__share *share);
 /** After the positions were written into the lease table: all may share. */

@@ -13,6 +13,7 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define WAIT_MS          200 /* between two looks at what has ended meanwhile */
 #define LOOK_MS          500 /* between two looks at who delivers the history */
@@ -157,7 +158,12 @@ static void end_replica(tr_subscription *s)
 
 static int open_inbox(tr_subscription *s, tr_error *err)
 {
-    int e = tr__inbox_open(s->state, &s->select, &s->inbox, err);
+    char name[TR_UUID_LEN + 1];
+    int e = s->inbox ? 0 : tr__inbox_open(s->state, &s->select, &s->inbox, err);
+    if (!e && s->share) {
+        (void)snprintf(name, sizeof name, "%s", tr__share_owner(s->share));
+        e = tr__inbox_name(s->inbox, name, err);
+    }
     if (!e)
         e = start_replica(s, err);
     if (!e)
@@ -392,7 +398,7 @@ static int next_of_inbox(tr_subscription *s, size_t max, int64_t wait_ms, tr_sub
     bool ended = atomic_load(&s->ended), behind = !caught_up(s);
     if (s->share && tr__share_lost(s->share)) {
         tr_log(&s->options.logger, TR_LOG_WARN, "another worker delivers the history now");
-        close_inbox(s, true);
+        end_replica(s);
         s->mode = LOOK;
         return 0;
     }
@@ -475,16 +481,32 @@ static int next_of_stream(tr_subscription *s, size_t max, int64_t wait_ms, tr_su
     return 0;
 }
 
+/* An inbox that this worker has from before: if it delivers the history again, it goes on in it. */
+static int old_inbox(tr_subscription *s, char name[TR_UUID_LEN + 1], bool *ret_there, tr_error *err)
+{
+    int e = 0;
+    if (!s->inbox && access(s->state, F_OK) == 0)
+        e = tr__inbox_open(s->state, &s->select, &s->inbox, err);
+    *ret_there = s->inbox != NULL;
+    tr_uuid(name); /* for one that was made and not named yet */
+    return !e && s->inbox ? tr__inbox_name(s->inbox, name, err) : e;
+}
+
 /* A fleet that does not know yet who delivers the history. */
 static int look(tr_subscription *s, int64_t wait_ms, tr_error *err)
 {
     tr__share_role role = TR__SHARE_OTHER;
+    char name[TR_UUID_LEN + 1];
+    bool there;
     if (s->looked)
         for (int64_t until = tr_clock_mono_ms() + wait_ms;
              tr_clock_mono_ms() < until && !atomic_load(&s->stop);)
             uv_sleep(20);
     s->looked = true;
-    int e = tr__share_look(s->share, &role, err);
+    int e = old_inbox(s, name, &there, err);
+    if (e)
+        return e;
+    e = tr__share_look(s->share, there ? name : NULL, &role, err);
     if (e && tr_retryable(e) && e != TR_ENOMEM) {
         tr_log(&s->options.logger, TR_LOG_WARN, "%s; trying again", err ? err->message : tr_strerror(e));
         return 0;
@@ -492,7 +514,12 @@ static int look(tr_subscription *s, int64_t wait_ms, tr_error *err)
     if (e)
         return e;
     set_phase(s, TR_SUBSCRIPTION_WAITING);
-    return role == TR__SHARE_MINE ? open_inbox(s, err) : role == TR__SHARE_OVER ? open_stream(s, err) : 0;
+    if (role == TR__SHARE_MINE)
+        return open_inbox(s, err);
+    if (role != TR__SHARE_OVER)
+        return 0;
+    close_inbox(s, true);
+    return open_stream(s, err);
 }
 
 static int step(tr_subscription *s, size_t max, int64_t left_ms, tr_subscribed_batch *ret, tr_error *err)
