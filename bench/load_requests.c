@@ -316,6 +316,8 @@ int load_requests_make(const load_plan *plan, load_requests *ret_requests)
         return TR_EINVAL;
     uint32_t distinct = plan->items / kind->each ? plan->items / kind->each : 1;
     load_requests made = {.count = kind->writes ? 2 * distinct : distinct};
+    if (plan->requests && plan->requests < made.count)
+        made.count = (uint32_t)plan->requests;
     tr_buf out, body, authorization;
     tr_sigv4 *signer = NULL;
     tr_buf_init(&out, (size_t)4 << 30);
