@@ -313,6 +313,9 @@ int tr__op_restore_backup(tr_call *c, void *request)
     if (tr_engine_table(c->engine, r->target))
         return tr__fail(c, 400, TR_TYPE("TableAlreadyExistsException"), "Table already exists: %.*s",
                         TR_FMT(r->target));
+    e = tr__job_check(c);
+    if (e)
+        return e;
     tr_view table_arn = tr__kept_text(k, "SourceTableDetails.TableArn", c->arena);
     if (c->api->dir) {
         const char *path = tr__kept_path(c->api, TR_KEPT_BACKUPS, k->arn, "", c->arena);

@@ -161,6 +161,9 @@ int tr__op_restore_pitr(tr_call *c, void *request)
     if (tr_engine_table(c->engine, r->target))
         return tr__fail(c, 400, TR_TYPE("TableAlreadyExistsException"), "Table already exists: %.*s",
                         TR_FMT(r->target));
+    e = tr__job_check(c);
+    if (e)
+        return e;
     tr_view arn = tr_arena_copy(c->arena, table->arn);
     e = tr_past_new(c->engine, table, r->time.given ? at : INT64_MAX, &past, &err);
     if (e)

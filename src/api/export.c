@@ -354,6 +354,9 @@ int tr__op_export_table(tr_call *c, void *request)
         put_kept(c, before);
         return 0;
     }
+    e = tr__job_check(c);
+    if (e)
+        return e;
     export_job *j = tr_calloc(1, sizeof *j);
     if (!j)
         return TR_ENOMEM;

@@ -423,7 +423,9 @@ int tr__op_import_table(tr_call *c, void *request)
             put_kept(c, tr_view_str(k->json));
             return 0;
         }
-    e = make_table(c, r, &table);
+    e = tr__job_check(c);
+    if (e == 0)
+        e = make_table(c, r, &table);
     if (e)
         return e;
     import_job *j = job_new(table);

@@ -353,6 +353,19 @@ void tr__kept_done(tr_api *api)
 
 /* -------------------------------------------------------------------------------------------------- jobs */
 
+int tr__job_check(tr_call *c)
+{
+    unsigned count = 0;
+    for (const tr_job *job = c->api->jobs; job; job = job->next)
+        count++;
+    if (count < TR_JOBS_MAX)
+        return 0;
+    return tr__fail(
+        c, 400, TR_TYPE("LimitExceededException"),
+        "Subscriber limit exceeded: There is a limit of %d simultaneous restores, exports and imports",
+        TR_JOBS_MAX);
+}
+
 void tr__job_add(tr_api *api, tr_job *job)
 {
     job->next = api->jobs;

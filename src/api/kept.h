@@ -59,6 +59,11 @@ typedef struct tr_job {
     void (*end)(tr_api *api, struct tr_job *job, int code, const tr_error *err);
 } tr_job;
 
+/** Jobs at a time, as the service limits restores (Developer Guide quotas). */
+#define TR_JOBS_MAX 50
+/** Refuses one more than that. */
+int tr__job_check(tr_call *call);
+
 /** Items and bytes of a step. */
 #define TR_JOB_ITEMS 256
 #define TR_JOB_BYTES ((size_t)1024 * 1024)

@@ -107,6 +107,23 @@ static void backups_are_listed_described_and_deleted(void **state)
             "at 'backupName'");
 }
 
+static void restores_at_a_time_are_limited(void **state)
+{
+    fixture *f = *state;
+    char arn[256];
+    make_table(f, "tab");
+    (void)snprintf(
+        arn, sizeof arn, "%s",
+        text_of(must(f, "CreateBackup", "{\"TableName\":\"tab\",\"BackupName\":\"first\"}"), "BackupArn"));
+    for (int i = 0; i < 50; i++)
+        must(f, "RestoreTableFromBackup", "{\"TargetTableName\":\"again-%d\",\"BackupArn\":\"%s\"}", i, arn);
+    const char *text =
+        callf(f, "RestoreTableFromBackup", "{\"TargetTableName\":\"again\",\"BackupArn\":\"%s\"}", arn);
+    assert_non_null(strstr(text, "LimitExceededException"));
+    finish(f);
+    must(f, "RestoreTableFromBackup", "{\"TargetTableName\":\"again\",\"BackupArn\":\"%s\"}", arn);
+}
+
 static void a_restore_may_leave_indexes_out(void **state)
 {
     fixture *f = *state;
@@ -226,9 +243,9 @@ int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, fixture_open, fixture_close)
     const struct CMUnitTest tests[] = {
-        T(a_backup_is_restored_as_it_was),        T(backups_are_listed_described_and_deleted),
-        T(a_restore_may_leave_indexes_out),       T(a_point_in_time_is_restored),
-        T(what_no_single_machine_has_is_told_so),
+        T(a_backup_is_restored_as_it_was), T(backups_are_listed_described_and_deleted),
+        T(restores_at_a_time_are_limited), T(a_restore_may_leave_indexes_out),
+        T(a_point_in_time_is_restored),    T(what_no_single_machine_has_is_told_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
