@@ -292,10 +292,28 @@ static int start_one(tr_dev_runner **list, const tr_dev_place *place, const tr_p
     return e;
 }
 
+/* Each function's code must be there. */
+static int check_functions(const tr_dev_place *place, tr_error *err)
+{
+    int e = 0;
+    for (const tr_project_function *f = place->project->functions; !e && f; f = f->next) {
+        tr_handler_options o;
+        tr_handler *handler = NULL;
+        tr_error found = {0};
+        if (!handler_options(place, f, &o))
+            continue;
+        e = tr_handler_new(&o, &handler, &found);
+        tr_handler_free(handler);
+        if (e)
+            (void)tr_fail(err, e, "function %s: %s", f->name, found.message);
+    }
+    return e;
+}
+
 int tr_dev_runners_start(const tr_dev_place *place, tr_dev_runner **ret_runners, tr_error *err)
 {
     tr_dev_runner *list = NULL;
-    int e = 0;
+    int e = check_functions(place, err);
     for (const tr_project_mapping *m = place->project->mappings; !e && m; m = m->next)
         e = start_one(&list, place, m, NULL, err);
     for (const tr_project_pipe *p = place->project->pipes; !e && p; p = p->next)

@@ -118,8 +118,8 @@ static void replay(menu *m)
     const tr_project_archive *first = m->project ? m->project->archives : NULL;
     if (read_answer("Archive", first ? first->name : "dynamodb-logs-archive", archive) &&
         read_answer("From", "1970-01-01T00:00:00Z", from) && read_answer("To", "2100-01-01T00:00:00Z", to) &&
-        read_answer("To bus, dynamodb or aws", "bus", where))
-        RUN(m, false, "replay", "--archive", archive, "--from", from, "--to-time", to, "--to", where);
+        read_answer("Where: bus, dynamodb or aws", "bus", where))
+        RUN(m, false, "replay", "--archive", archive, "--from", from, "--to", to, "--to", where, "--anew");
 }
 
 static void query(menu *m, bool on_aws)

@@ -169,6 +169,21 @@ static int env_offline(tr_handler *h, size_t *n)
     return e;
 }
 
+/* This process's environment; offline without what would lead to real credentials. Returns how many. */
+static size_t copy_environment(tr_handler *h)
+{
+    static const char *const real[] = {"AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"};
+    size_t count = 0;
+    for (char **entry = environ; *entry; entry++) {
+        bool skip = false;
+        for (size_t i = 0; h->options.endpoint && i < TR_COUNT(real); i++)
+            skip |= sets(*entry, real[i]);
+        if (!skip)
+            h->environment[count++] = *entry;
+    }
+    return count;
+}
+
 /* This process's environment, what offline code needs, the region, and what the user adds. */
 static int make_environment(tr_handler *h)
 {
@@ -179,7 +194,7 @@ static int make_environment(tr_handler *h)
         tr_arena_calloc(&h->memory, count + h->options.environment_count + 16, sizeof *h->environment);
     if (!h->environment)
         return TR_ENOMEM;
-    memcpy(h->environment, environ, count * sizeof *environ);
+    count = copy_environment(h);
     int e = 0;
     if (h->options.endpoint)
         e = env_offline(h, &count);

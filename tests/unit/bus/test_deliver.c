@@ -43,9 +43,10 @@ static void functions_find_the_server(void **state)
     place p;
     const char *const listen[] = {"127.0.0.1:0"}, *const environment[] = {"TABLE=orders"};
     (void)state;
-    make_place(&p,
-               "exec-each:env | grep -E '^(AWS_ENDPOINT_URL|IS_OFFLINE|TABLE|AWS_REGION)=' | sort > %s/new; "
-               "mv %s/new %s/out");
+    assert_int_equal(setenv("AWS_PROFILE", "real", 1), 0); /* would lead to real credentials */
+    make_place(&p, "exec-each:env | grep -E '^(AWS_ENDPOINT_URL|AWS_PROFILE|IS_OFFLINE|TABLE|AWS_REGION)=' | "
+                   "sort > %s/new; "
+                   "mv %s/new %s/out");
     tr_server_function function = {
         .name = "f", .target = p.target, .environment = environment, .environment_count = 1};
     tr_server_options options = {.listen = listen,
