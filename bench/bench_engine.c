@@ -5,8 +5,9 @@
  *
  *     bench_engine DIR|memory ITEMS [SECONDS] [CONNECTIONS]
  *
- * ITEMS are written first (ten sort keys to a partition, with the keys of bench/load.c), then each measurement runs over random ones of them. A
- * durable put waits for its sync: CONNECTIONS (32) are under way at any time, as many clients would have it.
+ * ITEMS are written first (ten sort keys to a partition, with the keys of bench/load.c), then each
+ * measurement runs over random ones of them. A durable put waits for its sync: CONNECTIONS (32) are under way
+ * at any time, as many clients would have it.
  */
 #include "engine/engine.h"
 

@@ -104,7 +104,8 @@ typedef struct tr_client_options {
     tr_transport *transport; /**< Optional: owned by the client from success on. Without: HTTP, as below. */
     const char *endpoint; /**< Optional: "http://host:port", "https://…", or "unix:/path/to.sock". For all
                              services. */
-    bool aws; /**< AWS itself, whatever endpoints environment and profile configure; `endpoint` still counts. */
+    bool aws; /**< AWS itself, whatever endpoints environment and profile configure; `endpoint` still counts.
+               */
     const char
         *region; /**< Optional: else environment, profile. With an endpoint that is not AWS: us-east-1. */
     const char *profile; /**< Optional: else AWS_PROFILE, "default". */

@@ -83,7 +83,7 @@ typedef struct tr_mapping_stats {
     uint64_t failures; /**< invocations that failed, in part or whole */
     uint64_t retries, bisections;
     uint64_t given_up; /**< records */
-    uint64_t busy_ns; /**< that invocations have taken, all together */
+    uint64_t busy_ns;  /**< that invocations have taken, all together */
     uint64_t windows;  /**< closed */
 } tr_mapping_stats;
 

@@ -66,7 +66,7 @@ static const struct {
     {"PutTargets", "{\"Rule\":\"r\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"" QUEUE_ARN
                    "\"},{\"Id\":\"2\",\"Arn\":"
                    "\"" FUNCTION_ARN "\",\"InputTransformer\":{\"InputPathsMap\":{\"a\":\"$.detail.a\"},"
-                                     "\"InputTemplate\":\"{\\\"x\\\":<a>}\"},"
+                   "\"InputTemplate\":\"{\\\"x\\\":<a>}\"},"
                    "\"Delivery\":{\"OrderBy\":\"$.detail.a\",\"Concurrency\":2},\"RetryPolicy\":{"
                    "\"MaximumRetryAttempts\":1},"
                    "\"DeadLetterConfig\":{\"Arn\":\"" QUEUE_ARN "\"}}]}"},
