@@ -94,7 +94,9 @@ typedef struct tr_mapping_stats {
 int tr_mapping_new(const tr_mapping_options *options, tr_stream_options *stream_options,
                    tr_mapping **ret_mapping, tr_error *err);
 void tr_mapping_free(tr_mapping *mapping);
-/** Works until tr_mapping_stop (or tr_stream_stop), or with `once` until the stream has caught up. */
+/** Works until tr_mapping_stop (or tr_stream_stop), or with `once` until all that was written before the call
+ * has been handled, or given up (which an idle stream tells after its hold_ms); TR_ETIMEOUT after 60 s in
+ * which nothing went on and no handler ran. */
 int tr_mapping_run(tr_mapping *mapping, tr_stream *stream, tr_handler *handler, bool once, tr_error *err);
 /** Ends tr_mapping_run soon: what is under way has 5 s to end, then it is canceled; it is not acknowledged
  * then. */

@@ -186,7 +186,7 @@ static int open_stores(on *o, tr_stream_options *stream, tr_error *err)
 static int open_mapping(on *o, tr_error *err)
 {
     char name[300];
-    tr_stream_options stream = {.table = o->table};
+    tr_stream_options stream = {.table = o->table, .hold_ms = o->once ? TR_CLI_ONCE_HOLD_MS : 0};
     (void)snprintf(name, sizeof name, "on-%.255s", o->table);
     o->options.name = name;
     o->options.filters = (const tr_pattern *const *)o->filters.list;

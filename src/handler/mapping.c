@@ -97,8 +97,6 @@ static void tell(tr_mapping *m, const tr_stream_event *e)
     else if (e->kind == TR_STREAM_TROUBLE)
         tr_log(&m->options.logger, TR_LOG_WARN, "%s: %s: %s; again in %lld ms", m->name, e->trouble->doing,
                e->trouble->error->message, (long long)e->trouble->retry_in_ms);
-    else if (e->kind == TR_STREAM_CAUGHT_UP)
-        atomic_store(&m->caught_up, true);
 }
 
 /* Takes as many records of the batch as an event of the service may hold, at least one. */
@@ -234,14 +232,23 @@ static bool is_lost(patience *p, tr_mapping *m)
     return p->idle_ms > ONCE_PATIENCE_MS;
 }
 
+/* Whether all that was written before the run began has been read and acknowledged. */
+static bool is_settled(tr_mapping *m, int64_t began_ms)
+{
+    tr_stream_stats stats;
+    tr_stream_get_stats(m->stream, &stats);
+    return stats.settled_ms >= began_ms;
+}
+
 static int supervise(tr_mapping *m, crew *c, bool once, tr_error *err)
 {
-    patience p = {.looked_ms = tr_clock_mono_ms()};
+    int64_t began_ms = tr_clock_mono_ms();
+    patience p = {.looked_ms = began_ms};
     while (!atomic_load(&m->stop)) {
         uv_sleep(STOP_STEP_MS);
         if (atomic_load(&m->busy) == c->count && c->count < THREADS_MAX)
             (void)add_thread(m, c);
-        if (once && atomic_load(&m->caught_up)) {
+        if (once && is_settled(m, began_ms)) {
             close_windows(m);
             break;
         }

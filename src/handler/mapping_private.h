@@ -24,7 +24,7 @@ struct tr_mapping {
     char *name;
     tr_stream *stream;
     tr_handler *handler;
-    atomic_bool stop, caught_up;
+    atomic_bool stop;
     atomic_int running, busy; /* threads; those with a batch at hand */
     _Atomic(int) code;
     atomic_bool progressed;  /* records were done with, or read */

@@ -64,7 +64,8 @@ typedef struct running {
 
 static inline tr_mapping_stats run_with(world *w, running *r, tr_mapping_options options)
 {
-    tr_stream_options s = {.table = "tab", .start = {.at = TR_START_TRIM_HORIZON}, .transform = r->transform};
+    tr_stream_options s = {
+        .table = "tab", .start = {.at = TR_START_TRIM_HORIZON}, .hold_ms = 200, .transform = r->transform};
     tr_mapping_stats stats;
     tr_error err = {0};
     if (!r->handler.directory)
