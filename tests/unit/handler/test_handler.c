@@ -3,6 +3,7 @@
 
 #include <tailrace/handler.h>
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,12 +224,118 @@ static void freeing_answers_what_waits(void **state)
     assert_int_equal(counts[1], 10);
 }
 
+static void count_success(void *ctx, const tr_handler_result *result)
+{
+    assert_int_equal(result->code, 0);
+    atomic_fetch_add((atomic_int *)ctx, 1);
+}
+
+/* Three that wait for each other: none would end if they were run one after the other. */
+static void events_run_at_the_same_time_where_asked(void **state)
+{
+    static const tr_handler_kind kinds[] = {TR_HANDLER_EXEC_EACH, TR_HANDLER_LAMBDA};
+    for (size_t k = 0; k < TR_COUNT(kinds); k++) {
+        world *w = *state;
+        atomic_int done = 0;
+        write_file(w, "together.py",
+                   "import os, time, uuid\n"
+                   "def handler(event, context):\n"
+                   "    os.makedirs('met', exist_ok=True)\n"
+                   "    open('met/' + str(uuid.uuid4()), 'w').close()\n"
+                   "    while len(os.listdir('met')) < 3: time.sleep(0.01)\n"
+                   "if __name__ == '__main__': handler(None, None)\n");
+        tr_handler_options o = {.kind = kinds[k],
+                                .target = k ? "together.handler" : "python3 together.py; rm -f none",
+                                .directory = w->dir,
+                                .concurrency = 3,
+                                .timeout_ms = 60000};
+        tr_handler *h;
+        tr_error err = {0};
+        assert_int_equal(tr_handler_new(&o, &h, &err), 0);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(tr_handler_invoke(h, TR_VIEW("{}"), count_success, &done), 0);
+        while (atomic_load(&done) < 3)
+            usleep(1000);
+        tr_handler_free(h);
+        char command[128];
+        (void)snprintf(command, sizeof command, "rm -rf %s/met", w->dir);
+        assert_int_equal(system(command), 0);
+    }
+}
+
+static void canceling_ends_what_runs_and_the_next_event_meets_a_fresh_process(void **state)
+{
+    world *w = *state;
+    static const struct {
+        tr_handler_kind kind;
+        const char *target;
+    } kinds[] = {
+        {TR_HANDLER_EXEC, "while read -r x; do case $x in *hang*) touch began; sleep 1000;; esac; "
+                          "echo \"{\\\"id\\\":$(echo $x | tr -cd 0-9)}\"; done"},
+        {TR_HANDLER_EXEC_EACH, "if grep -q hang; then touch began; sleep 1000; fi"},
+        {TR_HANDLER_LAMBDA, "hang.handler"},
+    };
+    write_file(w, "hang.py",
+               "import time\n"
+               "def handler(event, context):\n"
+               "    if event.get('do') == 'hang':\n"
+               "        open('began', 'w').close()\n"
+               "        time.sleep(1000)\n");
+    for (size_t i = 0; i < TR_COUNT(kinds); i++) {
+        char path[128];
+        int counts[3] = {0};
+        tr_handler *h = open_handler(w, kinds[i].kind, kinds[i].target, 60000);
+        for (int k = 0; k < 3; k++)
+            assert_int_equal(tr_handler_invoke(h, TR_VIEW("{\"do\":\"hang\"}"), count_down, counts), 0);
+        (void)snprintf(path, sizeof path, "%s/began", w->dir);
+        while (access(path, F_OK) != 0)
+            usleep(1000);
+        (void)unlink(path);
+        tr_handler_cancel(h);
+        assert_int_equal(counts[1], 3); /* told before it returns */
+        assert_int_equal(tr_handler_invoke_wait(h, TR_VIEW("{}"), NULL, NULL), 0);
+        tr_handler_free(h);
+        assert_int_equal(counts[0] + counts[2], 0);
+    }
+}
+
+static void options_are_checked(void **state)
+{
+    (void)state;
+    static const char *const wrong_env[] = {"NAME"}, *const empty_env[] = {"=x"};
+    const tr_handler_options wrong[] = {
+        {.kind = TR_HANDLER_EXEC},
+        {.kind = TR_HANDLER_EXEC, .target = ""},
+        {.kind = TR_HANDLER_URL, .target = "ftp://x"},
+        {.kind = TR_HANDLER_LAMBDA, .target = "no/such/file.handler"},
+        {.kind = TR_HANDLER_LAMBDA, .target = "nodot"},
+        {.kind = TR_HANDLER_EXEC, .target = "x", .concurrency = TR_HANDLER_CONCURRENCY_MAX + 1},
+        {.kind = TR_HANDLER_EXEC, .target = "x", .timeout_ms = -1},
+        {.kind = TR_HANDLER_EXEC, .target = "x", .environment = wrong_env, .environment_count = 1},
+        {.kind = TR_HANDLER_EXEC, .target = "x", .environment = empty_env, .environment_count = 1},
+    };
+    for (size_t i = 0; i < TR_COUNT(wrong); i++) {
+        tr_handler *h = NULL;
+        tr_error err = {0};
+        assert_int_equal(tr_handler_new(&wrong[i], &h, &err), TR_EINVAL);
+        assert_null(h);
+        assert_int_not_equal(err.message[0], 0);
+    }
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(a_process_that_stays), T(a_process_per_event), T(a_url_that_nobody_serves),
-        T(lambda_in_node),       T(lambda_in_python),    T(freeing_answers_what_waits),
+        T(a_process_that_stays),
+        T(a_process_per_event),
+        T(a_url_that_nobody_serves),
+        T(lambda_in_node),
+        T(lambda_in_python),
+        T(freeing_answers_what_waits),
+        T(events_run_at_the_same_time_where_asked),
+        T(canceling_ends_what_runs_and_the_next_event_meets_a_fresh_process),
+        T(options_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
