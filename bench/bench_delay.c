@@ -86,9 +86,10 @@ static void tell(const delay *d, const char *name, const int64_t *from, const ch
     for (size_t i = 0; i < d->writes; i++)
         took[i] = d->called[i] - from[i];
     qsort(took, d->writes, sizeof *took, by_value);
+    size_t middle = d->writes / 2, late = d->writes * 99 / 100;
     (void)printf("\"%s\":{\"p50_us\":%.1f,\"p99_us\":%.1f,\"max_us\":%.1f}%s", name,
-                 (double)took[d->writes / 2] / 1e3, (double)took[d->writes * 99 / 100] / 1e3,
-                 (double)took[d->writes - 1] / 1e3, end);
+                 (double)took[middle] / 1e3, (double)took[late] / 1e3, (double)took[d->writes - 1] / 1e3,
+                 end);
     free(took);
 }
 
