@@ -182,9 +182,16 @@ static int start_lane(writing *w)
     if (!l)
         return TR_ENOMEM;
     uv_mutex_lock(&w->mutex);
-    *l = (lane){.w = w, .user = w->next_user++, .version = 1};
-    w->lanes++;
+    bool left = w->next_user < w->fake->users; /* lanes that were quick may have taken the rest */
+    if (left) {
+        *l = (lane){.w = w, .user = w->next_user++, .version = 1};
+        w->lanes++;
+    }
     uv_mutex_unlock(&w->mutex);
+    if (!left) {
+        tr_free(l);
+        return 0;
+    }
     int e = next_event(l);
     if (e)
         end_lane(l, e, NULL);
