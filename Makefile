@@ -18,9 +18,10 @@ KILL_MINUTES  ?= 5
 WRITERS_SECONDS ?= 60
 FLEET_MINUTES ?= 5
 FLEET_SERVER  ?= tailrace
+SCALE         ?= --shards 2000 --workers 100 --lose 20 --minutes 20
 BENCH_FLAGS   ?=
 
-.PHONY: all help run test bench differ install format lint fuzz sim writers soak fleet clean deps deps-test
+.PHONY: all help run test bench differ install format lint fuzz sim writers soak fleet scale clean deps deps-test
 .NOTPARALLEL:
 
 all: deps $(BUILD)/build.ninja
@@ -77,6 +78,9 @@ fleet: deps-test all ## eight workers on one stream, killed at random, FLEET_MIN
 
 kills: deps-test all ## server, pipe and handler of the users' log killed at random, KILL_MINUTES=5
 	@tests/flow/kills --build $(BUILD) --minutes $(KILL_MINUTES)
+
+scale: all ## large fleets on virtual time, as docs/scale.md, SCALE="--shards 2000 --workers 100 --lose 20 --minutes 20"
+	@$(BUILD)/tests/sim/scale $(SCALE)
 
 clean:
 	rm -rf build build-*
