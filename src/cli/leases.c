@@ -152,7 +152,7 @@ static int run(tr_cli *cli)
     leases l = {0};
     const tr_cli_verb *verb = NULL;
     int usage = parse(cli, &l, &verb);
-    if (usage)
+    if (usage || !verb)
         return usage < 0 ? TR_EXIT_OK : usage;
     tr_error err = {0};
     tr_buf_init(&l.out, 1 << 20);
