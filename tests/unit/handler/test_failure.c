@@ -490,7 +490,10 @@ static void wrong_destinations_are_refused(void **state)
         assert_int_equal(tr_failure_sink_open(&o, &sink, &err), TR_EINVAL);
         assert_non_null(strstr(err.message, "sqlite:PATH"));
     }
-    static const char *const missing[] = {"file:/nonexistent/x", "sqlite:/nonexistent/x", "table:nowhere"};
+    char file[100], queue[100];
+    (void)snprintf(file, sizeof file, "file:%s/nowhere/x", w->dir);
+    (void)snprintf(queue, sizeof queue, "sqlite:%s/nowhere/x", w->dir);
+    const char *const missing[] = {file, queue, "table:nowhere"};
     for (size_t i = 0; i < TR_COUNT(missing); i++) {
         const tr_failure_options o = {.destination = missing[i], .client = w->e.client, .existing = true};
         assert_int_equal(tr_failure_sink_open(&o, &sink, &err), TR_ENOTFOUND);
