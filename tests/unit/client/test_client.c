@@ -579,7 +579,7 @@ static void other_transports_are_served_too(void **state)
 int main(void)
 {
     (void)setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
-    (void)setenv("HOME", "/nonexistent", 1);
+    (void)setenv("HOME", "/proc/nowhere", 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_look_as_the_services_want_them),
         cmocka_unit_test(errors_are_told_apart),

@@ -465,8 +465,8 @@ static void roles_are_assumed(void **state)
                    path);
     write_file(".aws/config", config);
     found(true, "web", TR__SOURCE_PROFILE, "STS10", "s/e+c", "tok==");
-    (void)setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/nonexistent", 1);
-    not_found(true, NULL, "cannot read /nonexistent");
+    (void)setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/proc/nowhere", 1);
+    not_found(true, NULL, "cannot read /proc/nowhere");
     fake_stop(&f);
 }
 

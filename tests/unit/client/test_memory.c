@@ -140,7 +140,7 @@ static void each_failure_is_survived(void **state)
 int main(void)
 {
     (void)setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
-    (void)setenv("HOME", "/nonexistent", 1);
+    (void)setenv("HOME", "/proc/nowhere", 1);
     tr_set_allocator(failing_realloc, counting_free);
     const struct CMUnitTest tests[] = {cmocka_unit_test(each_failure_is_survived)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,7 +69,7 @@ static void one_that_crashes(void **state)
     given_up(judge_command(w, TR_HANDLER_EXEC_EACH, "echo why >&2; exit 3"), "Runtime.ExitError",
              "exit status 3: why");
     given_up(judge_command(w, TR_HANDLER_EXEC_EACH, "kill -SEGV $$"), "Runtime.ExitError", "signal 11");
-    given_up(judge_command(w, TR_HANDLER_EXEC, "/nonexistent/program"), "Runtime.ExitError",
+    given_up(judge_command(w, TR_HANDLER_EXEC, "/proc/nowhere/program"), "Runtime.ExitError",
              "exit status 127");
 }
 

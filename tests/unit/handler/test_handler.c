@@ -130,7 +130,7 @@ static void a_process_per_event(void **state)
     h = open_handler(w, TR_HANDLER_EXEC_EACH, "sleep 30", 200);
     assert_non_null(strstr(outcome(h, "{}"), "-11 Sandbox.Timedout"));
     tr_handler_free(h);
-    h = open_handler(w, TR_HANDLER_EXEC_EACH, "exec /nonexistent/program", 1000);
+    h = open_handler(w, TR_HANDLER_EXEC_EACH, "exec /proc/nowhere/program", 1000);
     assert_non_null(strstr(outcome(h, "{}"), "-9 Runtime.ExitError exit status 127"));
     tr_handler_free(h);
 }

@@ -329,7 +329,7 @@ static void what_cannot_be_replicated_is_told(void **state)
     assert_non_null(strstr(err.message, "StreamSpecification"));
     tr_replica_free(r);
     tr_sink *sink;
-    assert_int_equal(tr_sink_sqlite("/nonexistent/dir/x.db", &sink, &err), TR_EIO);
+    assert_int_equal(tr_sink_sqlite("/proc/nowhere/dir/x.db", &sink, &err), TR_EIO);
 }
 
 int main(void)
