@@ -11,6 +11,8 @@
 #define IN_FLIGHT   120000 /* messages of a queue that may be in flight (SQS quotas) */
 #define HANDLE_MAX  64
 #define VISIBLE_MAX 43200
+#define RECEIVE_MAX 10   /* messages of an answer */
+#define HIDDEN_MS   1000 /* of what is received with a visibility of 0, should the answer fail */
 
 typedef struct send_entry {
     tr_view id, body, attributes, handle;
@@ -52,7 +54,7 @@ static const tr_member receive_members[] = {
     TR_MEMBER(message_request, system_names, "MessageSystemAttributeNames", TR_K_STRINGS, .rules = 0),
     TR_MEMBER(message_request, attribute_names, "MessageAttributeNames", TR_K_STRINGS, .rules = 0),
     TR_MEMBER(message_request, most, "MaxNumberOfMessages", TR_K_INTEGER, .rules = TR_R_MIN | TR_R_MAX,
-              .min = 1, .max = 10),
+              .min = 1, .max = RECEIVE_MAX),
     TR_MEMBER(message_request, visibility, "VisibilityTimeout", TR_K_INTEGER, .rules = TR_R_MIN | TR_R_MAX,
               .min = 0, .max = VISIBLE_MAX),
     TR_MEMBER(message_request, wait, "WaitTimeSeconds", TR_K_INTEGER, .rules = TR_R_MIN | TR_R_MAX, .min = 0,
@@ -355,16 +357,22 @@ int tr__op_receive_message(tr_call *c, void *request)
         r->visibility.given ? r->visibility.value : tr__queue_setting(c, queue, "VisibilityTimeout");
     int64_t wait =
         r->wait.given ? r->wait.value : tr__queue_setting(c, queue, "ReceiveMessageWaitTimeSeconds");
+    /* those that stay visible are hidden until the answer is made, so that it holds each of them once */
+    tr_message *given[RECEIVE_MAX];
+    int64_t hidden_ms = visibility ? visibility * 1000 : HIDDEN_MS;
     tr_json_begin_object(&c->w);
-    for (; count < most && (m = tr_queue_receive(c->api->bus, queue, visibility * 1000)) != NULL; count++) {
+    for (; count < most && (m = tr_queue_receive(c->api->bus, queue, hidden_ms)) != NULL; count++) {
         if (!count) {
             tr_json_name(&c->w, "Messages");
             tr_json_begin_array(&c->w);
         }
+        given[count] = m;
         e = put_message(c, r, queue, m);
         if (e)
             return e;
     }
+    for (int64_t i = 0; !visibility && i < count; i++)
+        tr_queue_set_visible(c->api->bus, queue, given[i], tr_engine_now_ms(c->engine));
     if (count)
         tr_json_end_array(&c->w);
     tr_json_end_object(&c->w);

@@ -212,7 +212,7 @@ static void print_line(void *ctx, const char *function, tr_view line)
     tr_cli_say(function, line);
 }
 
-/* What the flags leave open, tailrace.yaml may say. */
+/* What the flags leave open, tailrace.yaml or serverless.yml may say. */
 static int take_project(settings *s, tr_project **ret_project, tr_error *err)
 {
     static tr_project_server room;

@@ -47,7 +47,8 @@ static bool in_environment(const char *name)
     return value && *value;
 }
 
-/* What neither flags nor the environment say, tailrace.yaml may. It is kept for the process' life. */
+/* What neither flags nor the environment say, tailrace.yaml or serverless.yml may. It is kept for the
+ * process' life. */
 static int fill(const tr_cli_where *where, tr_cli_where *ret, tr_error *err)
 {
     static tr_project *project;

@@ -14,7 +14,7 @@ function call(method, path, body, headers) {
     const request = http.request({ hostname, port, method, path: base + path, agent, headers }, (answer) => {
       const parts = [];
       answer.on('data', (part) => parts.push(part));
-      answer.on('end', () => resolve({ headers: answer.headers, body: Buffer.concat(parts).toString('utf8') }));
+      answer.on('end', () => resolve({ status: answer.statusCode, headers: answer.headers, body: Buffer.concat(parts).toString('utf8') }));
       answer.on('error', reject);
     });
     request.on('error', reject);
@@ -84,7 +84,8 @@ async function main() {
     process.exit(1);
   }
   for (;;) {
-    const { headers, body } = await call('GET', '/invocation/next');
+    const { status, headers, body } = await call('GET', '/invocation/next');
+    if (status !== 200) process.exit(0); // no event, nor ever one again: somebody takes this process' place
     const id = headers['lambda-runtime-aws-request-id'];
     const deadline = Number(headers['lambda-runtime-deadline-ms']);
     const context = {

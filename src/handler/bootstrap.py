@@ -72,6 +72,8 @@ except BaseException as error:  # also SystemExit: whatever keeps the module fro
 try:
     while True:
         answer, body = call("GET", "/invocation/next")
+        if answer.status != 200:
+            sys.exit(0)  # no event, nor ever one again: somebody takes this process' place
         context = Context(answer.headers)
         try:
             result = handler(json.loads(body), context)

@@ -40,6 +40,16 @@ class Queues(unittest.TestCase):
         self.assertTrue(error["Error"]["Message"])
         return error
 
+    def test_an_answer_holds_a_message_once_though_it_stays_visible(self):
+        url = self.queue(VisibilityTimeout="0")
+        for number in range(3):
+            self.sqs.send_message(QueueUrl=url, MessageBody=str(number))
+        for _ in range(2):
+            got = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+            self.assertEqual(sorted(m["Body"] for m in got), ["0", "1", "2"])
+        got = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)["Messages"]
+        self.assertEqual(sorted(m["Body"] for m in got), ["0", "1", "2"])
+
     def test_a_queue_keeps_its_attributes(self):
         url = self.queue(VisibilityTimeout="7")
         self.assertTrue(url.endswith(f"/000000000000/{self.name}"))

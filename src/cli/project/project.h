@@ -129,8 +129,8 @@ int tr_project_read(const char *path, const char *stage, tr_project **ret_projec
 /** The file given, else the one that TAILRACE_CONFIG names, else ./tailrace.yaml, else ./serverless.yml.
  * TR_ENOTFOUND: there is none. */
 int tr_project_open(const char *given, const char *stage, tr_project **ret_project, tr_error *err);
-/** The file that TAILRACE_CONFIG names ("none": none), or ./tailrace.yaml; *ret_project is NULL if there is
- * none. */
+/** As tr_project_open without a file given, but "none" in TAILRACE_CONFIG means none; *ret_project is NULL if
+ * there is none. */
 int tr_project_find(tr_project **ret_project, tr_error *err);
 void tr_project_free(tr_project *project);
 

@@ -268,7 +268,7 @@ int tr_project_find(tr_project **ret_project, tr_error *err)
     *ret_project = NULL;
     if (named && strcmp(named, "none") == 0)
         return 0;
-    int e = tr_project_read(named && *named ? named : TR_PROJECT_FILE, NULL, ret_project, err);
+    int e = tr_project_open(NULL, NULL, ret_project, err);
     return e == TR_ENOTFOUND && (!named || !*named) ? 0 : e;
 }
 
