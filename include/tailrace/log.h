@@ -52,7 +52,10 @@ typedef struct tr_log_append {
     tr_view log, id, type; /**< Required: not empty; log without '#'. Copied. */
     tr_item payload;       /**< Copied. Gets the member `id` if it has none; TR_EINVAL if it has another. */
     uint64_t expect; /**< the version of the newest event there is (0: none), or TR_LOG_ANY_VERSION: the next
-                          number is found by a query, and conflicts are retried with jitter */
+                          number is found by a query, and conflicts are retried with jitter. Above 0 it takes
+                          a transaction, with the right to dynamodb:ConditionCheckItem */
+    bool out_of_order;   /**< the event is a copy whose number is known: it becomes expect + 1 although what
+                            comes   before may come later */
     tr_view replay_name; /**< Optional: the event comes with a replay of that name; it is marked with it */
     int64_t
         patience_ms; /**< how long to go on when the service cannot be reached; 0: as the client's attempts */

@@ -338,6 +338,9 @@ int tr_stream_fetch(tr_stream *stream, int64_t timeout_ms, tr_stream_batch *batc
 
 /* ---------------------------------------------------------------------------------------------- state */
 
+/** Of the saved state that is written; newer ones are refused (TR_EVERSION). */
+#define TR_STREAM_STATE_VERSION 1
+
 /**
  * The consumer's whole state, everything acknowledged by now included, appended as one JSON object:
  * {"format":"tailrace-stream","version":1,"table":…,"stream_arn":…,"saved_at":<ms>,"shards":{"<id>":{"checkpoint":

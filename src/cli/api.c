@@ -106,6 +106,16 @@ static int send(tr_cli *cli, call *c, tr_error *err)
     return e;
 }
 
+/* Operations with which a new directory may begin. */
+static bool makes(const char *operation)
+{
+    static const char *const first[] = {"Create", "Import", "Restore"};
+    for (size_t i = 0; i < TR_COUNT(first); i++)
+        if (strncmp(operation, first[i], strlen(first[i])) == 0)
+            return true;
+    return false;
+}
+
 static int run(tr_cli *cli)
 {
     call c = {.input = NULL};
@@ -113,6 +123,7 @@ static int run(tr_cli *cli)
     int usage = parse(cli, &c);
     if (usage)
         return usage < 0 ? TR_EXIT_OK : usage;
+    c.where.makes = makes(cli->argv[0]);
     tr_buf_init(&c.body, BODY_MAX);
     tr_buf_init(&c.reply, REPLY_MAX);
     int e = tr_cli_catch_signals(&err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/events.h"
-#include "cli/where.h"
+#include "cli/follow.h"
 
 #include <tailrace/publish.h>
 
@@ -234,7 +234,9 @@ static int put(void *ctx, tr_error *err)
     tr_publisher_stats stats;
     const tr_publisher_options o = {
         .bus = c->cli->argv[1], .limit_retries = true, .retries = 10, .logger = tr_cli_logger()};
-    int e = tr_publisher_new(c->place.client, &o, &publisher, err);
+    int e = tr_cli_check_bus(c->place.client, o.bus, err);
+    if (!e)
+        e = tr_publisher_new(c->place.client, &o, &publisher, err);
     if (e)
         return e;
     tr_cli_lines_init(&lines, stdin);
@@ -547,6 +549,7 @@ static int run(tr_cli *cli)
     tr_buf_init(&c.body, ANSWER_MAX);
     tr_buf_init(&c.answer, ANSWER_MAX);
     tr_arena_init(&c.arena, ANSWER_MAX);
+    c.where.makes = verb->run == create;
     int status = tr_cli_verb_run(verb, &c.where, &c.place, &c);
     tr_buf_done(&c.body);
     tr_buf_done(&c.answer);

@@ -372,6 +372,7 @@ static int run(tr_cli *cli)
     if (usage)
         return usage < 0 ? TR_EXIT_OK : usage;
     const tr_cli_verb *verb = tr_cli_verb_of(cli, verbs);
+    c.where.makes = verb && verb->run == tr_cli_events_init;
     int code = verb ? tr_cli_verb_run(verb, &c.where, &c.place, &c) : TR_EXIT_USAGE;
     return code == TR_EXIT_OK && tr_cli_stopped() ? TR_EXIT_INTERRUPTED : code;
 }

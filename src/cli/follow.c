@@ -83,6 +83,29 @@ int tr_cli_stream_arn(tr_client *client, const char *table, char *out, tr_error 
     return e;
 }
 
+int tr_cli_check_bus(tr_client *client, const char *bus, tr_error *err)
+{
+    tr_buf body, reply;
+    tr_json_writer w;
+    tr_error found = {0};
+    if (!bus || strcmp(bus, "default") == 0)
+        return 0;
+    tr_buf_init(&body, 65536);
+    tr_buf_init(&reply, 4 << 20);
+    tr_json_write_init(&w, &body);
+    tr_json_begin_object(&w);
+    tr_json_member_cstring(&w, "Name", bus);
+    tr_json_end_object(&w);
+    const tr_request request = {
+        .service = TR_EVENTS, .operation = "DescribeEventBus", .body = tr_buf_view(&body)};
+    int e = tr_client_call_wait(client, &request, &reply, &found);
+    tr_buf_done(&body);
+    tr_buf_done(&reply);
+    return e == TR_ENOTFOUND ? tr_fail(err, e, "there is no bus %s at %s: make it with 'tailrace bus create'",
+                                       bus, tr_client_endpoint(client, TR_EVENTS))
+                             : 0;
+}
+
 /* FNV-1a, 64 bits: names files only */
 static uint64_t hash_text(uint64_t h, const char *text)
 {
@@ -106,6 +129,23 @@ int tr_cli_state_path(const char *given, const char *command, const char *table,
     else
         return tr_fail(err, TR_EINVAL, "neither XDG_STATE_HOME nor HOME is set: give --state FILE");
     return n > 0 && (size_t)n < size ? 0 : tr_fail(err, TR_EINVAL, "the path of the state file is too long");
+}
+
+/* A newer program's state does not become readable by being loaded again. */
+static int check_version(const char *path, tr_view state, tr_arena *arena, tr_error *err)
+{
+    tr_view format, version;
+    tr_json_reader r;
+    int64_t number;
+    if (tr_json_member(state, "format", arena, &format) || !tr_view_is(format, "\"tailrace-stream\"") ||
+        tr_json_member(state, "version", arena, &version))
+        return 0;
+    tr_json_init(&r, version, arena);
+    if (tr_json_next(&r) != TR_JSON_NUMBER || tr_json_int(&r, &number) || number <= TR_STREAM_STATE_VERSION)
+        return 0;
+    return tr_fail(err, TR_EVERSION,
+                   "%s has version %lld, which a newer tailrace wrote; this one reads up to %d", path,
+                   (long long)number, TR_STREAM_STATE_VERSION);
 }
 
 /* What a state file must be: a position of this table. One that is not there is fine. */
@@ -132,6 +172,8 @@ static int check_state(const char *path, const char *table, tr_error *err)
         else if (!got && (found.len != strlen(table) + 2 || memcmp(found.ptr + 1, table, found.len - 2) != 0))
             e = tr_fail(err, TR_EINVAL, "%s holds the position of table %.*s: name another file with --state",
                         path, TR_FMT(found));
+        if (!e)
+            e = check_version(path, tr_buf_view(&text), &arena, err);
     }
     tr_buf_done(&text);
     tr_arena_done(&arena);

@@ -39,6 +39,10 @@ int tr_cli_state_path(const char *given, const char *command, const char *table,
  * none. */
 int tr_cli_stream_arn(tr_client *client, const char *table, char *out, tr_error *err);
 
+/** TR_ENOTFOUND if the bus (name or ARN) is surely not there, whose events the service would take and lose.
+ * Whatever else keeps it from being told, such as a missing right to DescribeEventBus, is 0. */
+int tr_cli_check_bus(tr_client *client, const char *bus, tr_error *err);
+
 /**
  * The store in which a command keeps its position of a table's stream: the file `given`, or
  * $XDG_STATE_HOME/tailrace/COMMAND-TABLE-<hash of endpoint and stream ARN>.json ($HOME/.local/state without

@@ -78,15 +78,20 @@ static int read_payload(tr_arena *arena, tr_buf *packed, tr_error *err)
                        tr_strerror(e));
     }
     tr_json_reader reader;
-    tr_item_error problem;
+    tr_item_error problem = {0};
     tr_view json = tr_arena_copy(arena, tr_buf_view(&text));
     tr_buf_done(&text);
     tr_json_init(&reader, json, arena);
     if (!json.ptr)
         return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
-    if (tr_json_next(&reader) != TR_JSON_OBJECT ||
-        tr_item_read_plain(&reader, TR_PLAIN_EXACT, packed, &problem) ||
-        tr_json_next(&reader) != TR_JSON_DONE)
+    bool object = tr_json_next(&reader) == TR_JSON_OBJECT;
+    e = object ? tr_item_read_plain(&reader, TR_PLAIN_EXACT, packed, &problem) : TR_EPARSE;
+    if (object && e && problem.problem != TR_ITEM_JSON) {
+        tr_error why = {0};
+        (void)tr_item_error_to(&problem, e, &reader, &why);
+        return tr_fail(err, TR_EPARSE, "the payload on the standard input: %.1500s", why.message);
+    }
+    if (e || tr_json_next(&reader) != TR_JSON_DONE)
         return tr_fail(
             err, TR_EPARSE,
             "the payload on the standard input must be one JSON object, such as {\"name\":\"Ada\"}%s%s",
@@ -292,6 +297,7 @@ static int run(tr_cli *cli)
     if ((c.after || c.reverse) && verb->run != read_log && !(verb->run == find && cli->argc == 3))
         return tr_cli_usage(cli,
                             "--after and --reverse are for the events of one id: log read, log query LOG ID");
+    c.where.makes = verb->run == init;
     int code = tr_cli_verb_run(verb, &c.where, &c.place, &c);
     tr_pattern_free(c.pattern);
     return verb->run == tail && !code && tr_cli_stopped() ? TR_EXIT_INTERRUPTED : code;

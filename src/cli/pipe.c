@@ -301,6 +301,8 @@ static int run(tr_cli *cli)
     if (!e)
         e = open_bus(&p, &err);
     if (!e)
+        e = tr_cli_check_bus(p.bus, p.options.bus, &err);
+    if (!e)
         e = open_stream(&p, &err);
     if (!e)
         e = tr_cli_metrics_start(p.metrics, collect, &p, &metrics, &err);

@@ -123,6 +123,11 @@ static int join_opener(const tr_cli_where *where, tr_client **ret, tr_error *err
 static int open_data(const tr_cli_where *where, tr_cli_place *ret, tr_error *err)
 {
     tr_cli_place place = {0};
+    if (!where->makes && access(where->data, F_OK) != 0)
+        return tr_fail(
+            err, TR_ENOTFOUND,
+            "there is no directory %s: 'tailrace serve' and 'dev' make it, and what creates tables",
+            where->data);
     tr_server_options options = {
         .data_dir = where->data, .socket = true, .region = where->region, .logger = tr_cli_logger()};
     int e = tr_server_new(&options, &place.server, err);

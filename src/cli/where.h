@@ -34,6 +34,8 @@ enum {
 
 typedef struct tr_cli_where {
     const char *endpoint, *data, *region, *profile;
+    bool makes; /* the command may be the first in `data`: a directory that is not there is made, else
+                   TR_ENOTFOUND, since nothing could be found in it */
 } tr_cli_where;
 
 /** Takes the option that tr_cli_next returned, if it is one of these. What cannot be meant (an endpoint that

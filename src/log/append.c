@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* An append is one put of client/numbered.h, under the number given or the next one. */
+/* An append is one put of client/numbered.h, under the next number or the one behind the expected version;
+ * that one must be there, or a gap would come of it. */
 #include "client/numbered.h"
 #include "client/wait.h"
 #include "log/internal.h"
@@ -15,7 +16,7 @@ static const tr__numbered_layout numbering = {
 typedef struct append {
     tr__numbered job;
     tr__numbered_run run;
-    tr__numbered_action action;
+    tr__numbered_action actions[2]; /* the put, and that the expected version is there */
     tr_log_append_fn *fn;
     void *ctx;
     tr_arena arena;
@@ -32,9 +33,13 @@ static void free_append(append *a)
 static void on_written(void *ctx, int code, const tr__numbered_action *failed, const tr_error *err)
 {
     append *a = ctx;
-    uint64_t version = a->run.newest + a->action.number;
+    uint64_t version = a->run.newest + a->actions[0].number;
     tr_error lost;
-    if (code && failed) {
+    if (code && failed && failed->kind == TR__CHECK_THERE) {
+        (void)tr_fail(&lost, code, "%.*s %.*s has no event with version %" PRIu64 " yet", TR_FMT(a->log),
+                      TR_FMT(a->id), failed->number);
+        err = &lost;
+    } else if (code && failed) {
         (void)tr_fail(&lost, code, "%.*s %.*s has an event with version %" PRIu64 " already", TR_FMT(a->log),
                       TR_FMT(a->id), version);
         err = &lost;
@@ -137,7 +142,7 @@ static int write_pieces(append *a, const char *table, tr_error *err)
     tr_item_write(&w, a->payload);
     tr_json_end_object(&w);
     if (!e)
-        e = keep(a, &text, &a->action.rest);
+        e = keep(a, &text, &a->actions[0].rest);
     tr_buf_done(&text);
     return e ? tr_fail(err, e, "%s", e == TR_ELIMIT ? "the event is too large" : tr_strerror(e)) : 0;
 }
@@ -147,14 +152,17 @@ static void set_up(append *a, tr_client *client, const tr_log_append *in)
     bool given = in->expect != TR_LOG_ANY_VERSION;
     a->run.layout = &numbering;
     a->run.numbering = given ? TR__NUMBERS_GIVEN : TR__NUMBERS_NEXT;
-    a->action.kind = TR__PUT;
-    a->action.run = &a->run;
-    a->action.number = given ? in->expect + 1 : 1;
+    a->actions[0].kind = TR__PUT;
+    a->actions[0].run = &a->run;
+    a->actions[0].number = given ? in->expect + 1 : 1;
+    a->actions[1].kind = TR__CHECK_THERE;
+    a->actions[1].run = &a->run;
+    a->actions[1].number = in->expect;
     a->job.client = client;
     a->job.runs = &a->run;
     a->job.run_count = 1;
-    a->job.actions = &a->action;
-    a->job.action_count = 1;
+    a->job.actions = a->actions;
+    a->job.action_count = given && in->expect && !in->out_of_order ? 2 : 1;
     a->job.repeatable = given;
     a->job.patience_ms = in->patience_ms;
     a->job.fn = on_written;

@@ -169,6 +169,7 @@ static int next_event(lane *l)
                             .type = event.type,
                             .payload = event.payload,
                             .expect = event.version - 1,
+                            .out_of_order = true, /* a lane writes in order: one put each is enough */
                             .patience_ms = fake->patience_ms};
         e = tr_log_append_start(l->w->client, &in, on_appended, l, NULL);
     }

@@ -257,6 +257,7 @@ static int start_put(tr_replay *r, const logged *l, tr_item payload, tr_view eve
                               .type = l->type,
                               .payload = payload,
                               .expect = l->version - 1,
+                              .out_of_order = true,
                               .replay_name = tr_view_str(r->name),
                               .patience_ms = TABLE_PATIENCE};
     published *p = tr_malloc(sizeof *p);

@@ -8,8 +8,7 @@
  * and dynamodb-stream's {"<id>":{"shardId":"<id>","nextShardIterator":"…"}}.
  */
 
-#define STATE_FORMAT  "tailrace-stream"
-#define STATE_VERSION 1
+#define STATE_FORMAT "tailrace-stream"
 
 /* --------------------------------------------------------------------------------------------- writing */
 
@@ -77,7 +76,7 @@ void tr__state_write(tr__core *core, tr_buf *ret_json)
     tr_json_write_init(&w, ret_json);
     tr_json_begin_object(&w);
     tr_json_member_cstring(&w, "format", STATE_FORMAT);
-    tr_json_member_i64(&w, "version", STATE_VERSION);
+    tr_json_member_i64(&w, "version", TR_STREAM_STATE_VERSION);
     if (core->table)
         tr_json_member_cstring(&w, "table", core->table);
     if (core->arn[0])
@@ -347,10 +346,10 @@ static int state_member(state_reader *sr)
     }
     if (tr_view_is(name, "version")) {
         code = integer(sr, &version);
-        if (code == 0 && version > STATE_VERSION)
+        if (code == 0 && version > TR_STREAM_STATE_VERSION)
             return tr_fail(sr->err, TR_EVERSION,
                            "the saved state has version %lld; this program reads up to %d",
-                           (long long)version, STATE_VERSION);
+                           (long long)version, TR_STREAM_STATE_VERSION);
         return code;
     }
     if (tr_view_is(name, "stream_arn")) {

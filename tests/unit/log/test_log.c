@@ -298,6 +298,38 @@ static void replayed_appends_meet_what_is_there(void **state)
     embedded_close(&e);
 }
 
+static int append_expecting(tr_client *client, uint64_t expect, bool out_of_order, uint64_t *ret_version)
+{
+    tr_error err = {0};
+    const tr_log_append in = {.log = TR_VIEW("counts"),
+                              .id = TR_VIEW("a"),
+                              .type = TR_VIEW("add"),
+                              .expect = expect,
+                              .out_of_order = out_of_order};
+    return tr_log_append_wait(client, &in, ret_version, &err);
+}
+
+static void an_expected_version_that_is_not_there_leaves_no_gap(void **state)
+{
+    (void)state;
+    embedded e;
+    uint64_t version = 0;
+    open_logs(&e);
+    assert_int_equal(append_expecting(e.client, 1, false, &version), TR_ECONFLICT);
+    for (int i = 1; i <= 3; i++)
+        append(e.client, "a", "add", i);
+    assert_int_equal(append_expecting(e.client, 9, false, &version), TR_ECONFLICT);
+    assert_int_equal(append_expecting(e.client, 2, false, &version), TR_ECONFLICT); /* 3 is another's */
+    assert_int_equal(version, 0);
+    assert_int_equal(append_expecting(e.client, 3, false, &version), 0);
+    assert_int_equal(version, 4);
+    assert_int_equal(append_expecting(e.client, 3, false, &version), 0); /* the same once more */
+    assert_int_equal(version, 4);
+    assert_int_equal(append_expecting(e.client, 9, true, &version), 0); /* a copy may */
+    assert_int_equal(version, 10);
+    embedded_close(&e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +339,7 @@ int main(void)
         cmocka_unit_test(many_may_apply_at_once),
         cmocka_unit_test(events_are_found_by_what_they_are),
         cmocka_unit_test(replayed_appends_meet_what_is_there),
+        cmocka_unit_test(an_expected_version_that_is_not_there_leaves_no_gap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
