@@ -141,8 +141,8 @@ static tr_stream_store *no_store(void)
 static void run_pipe(tr_client *table, tr_client *bus, tr_pipe_options *o, tr_pipe_stats *ret_stats)
 {
     tr_error err = {0};
-    tr_pipe *pipe;
-    tr_stream *stream;
+    tr_pipe *pipe = NULL;
+    tr_stream *stream = NULL;
     tr_stream_options so = {
         .table = TR_LOG_TABLE, .start = {.at = TR_START_TRIM_HORIZON}, .store = no_store()};
     if (tr_pipe_new(bus, o, &so, &pipe, &err) || tr_stream_new(table, &so, &stream, &err) ||
