@@ -18,6 +18,9 @@
  *   TR_HANDLER_URL        the body of a POST                        a 2xx answer
  *   TR_HANDLER_LAMBDA     an invocation of the Lambda runtime API   the handler's return
  *
+ * A line on the output of TR_HANDLER_EXEC that is no answer to an event it has fails the events it has
+ * (TR_EPARSE), and its process is ended.
+ *
  * Commands run by /bin/sh. Standard error (and output, where it is not the answer) goes to on_log line by
  * line.
  *
@@ -40,6 +43,8 @@ typedef enum tr_handler_kind {
 } tr_handler_kind;
 
 #define TR_HANDLER_CONCURRENCY_MAX 1000
+/** Lambda's time to load code (Developer Guide, "Lambda execution environment", init phase): 10 s. */
+#define TR_HANDLER_LOAD_MS 10000
 /** Lambda's longest run (Developer Guide, "Lambda quotas"): 15 minutes. */
 #define TR_HANDLER_TIMEOUT_MS 900000
 /** Lambda's largest answer (same source): 6 MB. */
@@ -72,8 +77,8 @@ typedef struct tr_handler_options {
 typedef struct tr_handler_result {
     /**
      * 0: success. TR_ESERVICE: the code said it failed (an exception, an exit status, a status that is not
-     * 2xx). TR_ETIMEOUT. TR_ECLOSED: its process ended without an answer. TR_EPARSE: the answer is not JSON.
-     * TR_ELIMIT: it is too large. TR_ECONNECT: the URL cannot be reached. TR_EINVAL: the code cannot be
+     * 2xx). TR_ETIMEOUT. TR_ECLOSED: its process ended without an answer. TR_EPARSE: the answer is not
+     * one. TR_ELIMIT: it is too large. TR_ECONNECT: the URL cannot be reached. TR_EINVAL: the code cannot be
      * loaded or started. TR_ECANCELED.
      */
     int code;
@@ -92,6 +97,13 @@ int tr_handler_new(const tr_handler_options *options, tr_handler **ret_handler, 
 /** Fails what waits with TR_ECANCELED; ends processes: end of input, after 2 s SIGTERM, after 2 more SIGKILL.
  * NULL is fine. */
 void tr_handler_free(tr_handler *handler);
+/**
+ * Whether the code can run at all, before any event: blocks until a TR_HANDLER_LAMBDA's module is loaded (not
+ * longer than TR_HANDLER_LOAD_MS, after which the first event will tell) and has the function; looks for the
+ * program that a command begins with. TR_ESERVICE: the module cannot be loaded, err says why. TR_ENOTFOUND:
+ * there is no such program. TR_EIO, TR_ENOMEM, TR_ETHREAD. Call it at most once, before the first event.
+ */
+int tr_handler_check(tr_handler *handler, tr_error *err);
 /** event: a JSON object; copied. */
 int tr_handler_invoke(tr_handler *handler, tr_view event, tr_handler_fn *fn, void *ctx);
 /**

@@ -48,5 +48,11 @@ void tr_cli_code_place(tr_cli_code *code, tr_client *client)
 
 int tr_cli_code_open(tr_cli_code *code, tr_handler **ret_handler, tr_error *err)
 {
-    return tr_handler_new(&code->options, ret_handler, err);
+    tr_handler *handler;
+    int e = tr_handler_new(&code->options, &handler, err);
+    if (!e && (e = tr_handler_check(handler, err)))
+        tr_handler_free(handler);
+    if (!e)
+        *ret_handler = handler;
+    return e;
 }

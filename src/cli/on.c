@@ -199,6 +199,7 @@ static int open_mapping(on *o, tr_error *err)
         e = open_stores(o, &stream, err);
     if (!e)
         e = tr_mapping_new(&o->options, &stream, &o->mapping, err);
+    o->options.name = NULL; /* the mapping has a copy */
     if (!o->mapping) {
         tr_failure_sink_free(o->options.on_failure);
         tr_stream_store_free(o->options.window_store);
@@ -228,6 +229,18 @@ static void collect(void *ctx, tr_metrics *metrics)
     tr_metrics_of_mapping(metrics, o->table, o->mapping);
 }
 
+/* Nobody would learn of records that nothing kept, but from the exit code. */
+static int check_given_up(const on *o, tr_error *err)
+{
+    tr_mapping_stats stats;
+    tr_mapping_get_stats(o->mapping, &stats);
+    if (!stats.given_up || o->on_failure)
+        return 0;
+    return tr_fail(err, TR_ESERVICE,
+                   "%llu record(s) were given up, and no --on-failure told where to keep them",
+                   (unsigned long long)stats.given_up);
+}
+
 static int run_on(tr_cli *cli)
 {
     static on o;
@@ -252,6 +265,8 @@ static int run_on(tr_cli *cli)
         e = tr_mapping_run(o.mapping, o.stream, o.handler, o.once, &err);
         if (!e && o.once && !tr_cli_stopped())
             e = tr_cli_check_from(o.stream, o.from, o.table, &err);
+        if (!e && o.once && !tr_cli_stopped())
+            e = check_given_up(&o, &err);
         tr_cli_on_stop(ignore_stop, NULL);
     }
     tr_cli_metrics_stop(metrics);

@@ -127,5 +127,8 @@ static void each_close(tr_handler *h)
     tr_free(list);
 }
 
-const tr__handler_kind tr__handler_each = {
-    .open = each_open, .start = each_start, .expire = each_expire, .close = each_close};
+const tr__handler_kind tr__handler_each = {.open = each_open,
+                                           .check = tr__command_check,
+                                           .start = each_start,
+                                           .expire = each_expire,
+                                           .close = each_close};

@@ -15,6 +15,7 @@ typedef struct exec {
     bool pausing, rested; /* rested: the pause was served */
     bool doomed;          /* the process was killed: nothing more is given to it */
     bool flooded;
+    char fault[320];   /* why it was killed, if its output was at fault: what else it says is ignored */
     unsigned failures; /* starts in a row that ended before any answer */
     tr_rng rng;
     tr_buf line;
@@ -43,6 +44,21 @@ static void write_event(exec *x, tr__event *e)
     /* where it has closed its input it is about to end, which fails the event */
 }
 
+static bool has_given(const exec *x)
+{
+    for (tr__event *e = x->h->running.first; e; e = e->next)
+        if (e->of_kind == x)
+            return true;
+    return false;
+}
+
+/* What it says cannot be followed any more: it is ended, which fails the events it has. */
+static void end_faulty(exec *x)
+{
+    x->doomed = true;
+    tr__process_kill(x->process);
+}
+
 static void answer(exec *x, tr_view line)
 {
     tr_arena arena;
@@ -64,14 +80,22 @@ static void answer(exec *x, tr_view line)
         tr__event_finish(e, &result);
         return;
     }
-    tr_log(&x->h->options.logger, TR_LOG_WARN,
-           "%s: a line on its output is no answer ({\"id\":n,…} of an event it was given): %.*s",
-           x->h->options.name, line.len < 200 ? (int)line.len : 200, line.ptr);
+    bool waiting = has_given(x); /* perhaps for ever: that line may have been meant as the answer */
+    (void)snprintf(x->fault, sizeof x->fault,
+                   "a line on its output is no answer ({\"id\":n,…} of an event it was given): %.*s",
+                   line.len < 200 ? (int)line.len : 200, line.ptr);
+    tr_log(&x->h->options.logger, TR_LOG_WARN, "%s: %s%s", x->h->options.name, x->fault,
+           waiting ? "; it is ended" : "");
+    if (waiting)
+        end_faulty(x);
+    else
+        x->fault[0] = 0;
 }
 
 static void on_line(void *ctx, tr__process *process, bool is_error, tr_view line, bool more)
 {
     exec *x = ctx;
+    (void)process;
     if (is_error) {
         tr__handler_log(x->h, line);
         return;
@@ -80,9 +104,10 @@ static void on_line(void *ctx, tr__process *process, bool is_error, tr_view line
         tr_log(&x->h->options.logger, TR_LOG_ERROR,
                "%s: a line on its output is longer than %zu bytes: it is ended", x->h->options.name,
                x->h->options.output_max);
-        x->flooded = x->doomed = true;
-        tr__process_kill(process);
-    } else if (line.len && !x->flooded) {
+        (void)snprintf(x->fault, sizeof x->fault, "an answer was too long");
+        x->flooded = true;
+        end_faulty(x);
+    } else if (line.len && !x->fault[0]) {
         answer(x, line);
     }
 }
@@ -90,25 +115,27 @@ static void on_line(void *ctx, tr__process *process, bool is_error, tr_view line
 /* All events that the process had are failed. */
 static void fail_given(exec *x, int code, const char *format, const char *how, int number)
 {
-    tr__event *e;
-    do {
-        for (e = x->h->running.first; e && e->of_kind != x; e = e->next)
-            ;
-        if (e)
-            tr__event_fail(e, code, "Runtime.ExitError", format, how, number);
-    } while (e);
+    while (has_given(x)) {
+        tr__event *e = x->h->running.first;
+        while (e->of_kind != x)
+            e = e->next;
+        tr__event_fail(e, code, "Runtime.ExitError", format, how, number);
+    }
 }
 
 static void on_exit_event(void *ctx, tr__process *process, int64_t status, int number)
 {
     exec *x = ctx;
+    char fault[sizeof x->fault];
     (void)process;
     x->process = NULL;
     x->failures++;
     bool flooded = x->flooded;
+    memcpy(fault, x->fault, sizeof fault);
+    x->fault[0] = 0;
     x->flooded = x->doomed = false;
-    if (flooded)
-        fail_given(x, TR_ELIMIT, "the process was ended: %s (%d)", "an answer was too long", 0);
+    if (fault[0])
+        fail_given(x, flooded ? TR_ELIMIT : TR_EPARSE, "the process was ended: %s", fault, 0);
     else if (number)
         fail_given(x, TR_ECLOSED, "the process ended without an answer: %s %d", "signal", number);
     else
@@ -248,6 +275,7 @@ static void exec_close(tr_handler *h)
 }
 
 const tr__handler_kind tr__handler_exec = {.open = exec_open,
+                                           .check = tr__command_check,
                                            .start = exec_start,
                                            .expire = exec_expire,
                                            .restart = exec_restart,

@@ -330,6 +330,13 @@ int tr_handler_new(const tr_handler_options *options, tr_handler **ret_handler, 
     return 0;
 }
 
+int tr_handler_check(tr_handler *h, tr_error *err)
+{
+    if (tr__loop_on_thread(h->loop))
+        return tr_fail(err, TR_ETHREAD, "a blocking call on the handler's thread");
+    return h->kind->check ? h->kind->check(h, err) : 0;
+}
+
 void tr_handler_free(tr_handler *h)
 {
     if (!h)

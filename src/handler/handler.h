@@ -40,6 +40,8 @@ typedef struct tr__handler_kind {
     /** Checks and prepares; may be NULL. On the thread of tr_handler_new's caller, before the loop runs
      * anything else. */
     int (*open)(tr_handler *handler, tr_error *err);
+    /** tr_handler_check, on its caller's thread; may be NULL. */
+    int (*check)(tr_handler *handler, tr_error *err);
     /** Begins an event, which is in `running`. It is finished later, or at once. */
     void (*start)(tr_handler *handler, tr__event *event);
     /** Its time is over: it was finished already; free what runs it. */
@@ -66,6 +68,9 @@ struct tr_handler {
     void *state; /* the kind's */
 };
 
+/** Of those that run a command: whether the program that it begins with is there. Where that is more than a
+ * plain word, the shell will see. */
+int tr__command_check(tr_handler *handler, tr_error *err);
 /** Ends an event: takes it out of its list and calls back. It is freed. */
 void tr__event_finish(tr__event *event, const tr_handler_result *result);
 /** The same with a failure of ours: the type is one of the Lambda runtime's ("Runtime.ExitError"). */

@@ -37,7 +37,36 @@ typedef struct lambda {
     char *file, *function;
     const char *interpreter, *bootstrap, *flag;
     char arn[256];
+    struct loading *loading; /* who waits for the first process to have loaded the code */
 } lambda;
+
+/* tr_handler_check waiting; no longer known to the loop once it ends. */
+typedef struct loading {
+    lambda *l;
+    uv_mutex_t lock;
+    uv_cond_t over;
+    bool is_over;
+    int code;
+    tr_error *err;
+} loading;
+
+/* -------------------------------------------------------------------------------------------- loading */
+
+/* type: NULL if the code is loaded. */
+static void loaded(lambda *l, const char *type, const char *message)
+{
+    loading *x = l->loading;
+    if (!x)
+        return;
+    l->loading = NULL;
+    uv_mutex_lock(&x->lock);
+    x->is_over = true;
+    if (type)
+        x->code = tr_fail(x->err, TR_ESERVICE, "handler '%s' cannot be loaded: %s: %s", l->h->options.target,
+                          type, message);
+    uv_cond_signal(&x->over);
+    uv_mutex_unlock(&x->lock);
+}
 
 /* ------------------------------------------------------------------------------------------ processes */
 
@@ -68,6 +97,7 @@ static void on_worker_exit(void *ctx, tr__process *process, int64_t status, int 
     tr__event *e = w->event;
     (void)process;
     unlink_worker(w);
+    loaded(l, "Runtime.ExitError", "its process ended");
     if (w->waiting)
         tr_http_respond_bytes(w->waiting, 410, "application/json", TR_VIEW("{}"));
     tr_free(w);
@@ -198,14 +228,12 @@ static void assign(lambda *l)
 }
 
 /* {"errorType":…,"errorMessage":…,"trace" or "stackTrace":[…]} */
-static void fail_with(tr__event *e, tr_view body)
+static tr_handler_result read_failure(tr_view body, tr_arena *arena)
 {
-    tr_arena arena;
     tr_json_reader r;
     tr_handler_result result = {
         .code = TR_ESERVICE, .error_type = TR_VIEW("Error"), .error_message = TR_VIEW("Unhandled")};
-    tr_arena_init(&arena, e->handler->options.output_max + 65536);
-    tr_json_init(&r, body, &arena);
+    tr_json_init(&r, body, arena);
     if (tr_json_next(&r) == TR_JSON_OBJECT)
         while (tr_json_next_key(&r)) {
             tr_view name = r.text, raw;
@@ -221,6 +249,14 @@ static void fail_with(tr__event *e, tr_view body)
             } else if (tr_json_skip(&r))
                 break;
         }
+    return result;
+}
+
+static void fail_with(tr__event *e, tr_view body)
+{
+    tr_arena arena;
+    tr_arena_init(&arena, e->handler->options.output_max + 65536);
+    tr_handler_result result = read_failure(body, &arena);
     tr__event_finish(e, &result);
     tr_arena_done(&arena);
 }
@@ -253,11 +289,25 @@ static void accept_answer(tr_http_request *request)
     tr_http_respond_bytes(request, 202, "application/json", TR_VIEW("{\"status\":\"OK\"}"));
 }
 
+static void tell_loading(lambda *l, tr_view body)
+{
+    char type[128], message[768];
+    tr_arena arena;
+    tr_arena_init(&arena, l->h->options.output_max + 65536);
+    tr_handler_result result = read_failure(body, &arena);
+    (void)snprintf(type, sizeof type, "%.*s", TR_FMT(result.error_type));
+    (void)snprintf(message, sizeof message, "%.*s", TR_FMT(result.error_message));
+    tr_arena_done(&arena);
+    loaded(l, type, message);
+}
+
 static void init_failed(lambda *l, worker *w, tr_http_request *request)
 {
     tr__event *e = w->event ? w->event : unassigned(l->h);
     w->leaving = true;
     w->event = NULL;
+    if (l->loading)
+        tell_loading(l, request->body);
     if (e) {
         e->of_kind = l;
         fail_with(e, request->body);
@@ -300,6 +350,7 @@ static void on_request(void *ctx, tr_http_request *request)
         w->waiting = request;
         request->user = w;
         request->on_gone = on_waiting_gone;
+        loaded(l, NULL, NULL);
         assign(l);
         return;
     }
@@ -404,6 +455,43 @@ static int lambda_open(tr_handler *h, tr_error *err)
     return o.code;
 }
 
+static void begin_loading(void *ctx)
+{
+    loading *x = ctx;
+    tr_error err = {0};
+    x->l->loading = x;
+    if (start_worker(x->l, &err))
+        loaded(x->l, "Runtime.InvalidEntrypoint", err.message);
+}
+
+static void end_loading(void *ctx)
+{
+    loading *x = ctx;
+    x->l->loading = NULL;
+}
+
+/* The process that it starts is the first one's; its events come later. */
+static int lambda_check(tr_handler *h, tr_error *err)
+{
+    loading x = {.l = h->state, .err = err};
+    uint64_t until = uv_hrtime() + UINT64_C(1000000) * TR_HANDLER_LOAD_MS, now;
+    if (uv_mutex_init(&x.lock))
+        return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
+    if (uv_cond_init(&x.over)) {
+        uv_mutex_destroy(&x.lock);
+        return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
+    }
+    tr__loop_call(h->loop, begin_loading, &x);
+    uv_mutex_lock(&x.lock);
+    while (!x.is_over && (now = uv_hrtime()) < until)
+        (void)uv_cond_timedwait(&x.over, &x.lock, until - now);
+    uv_mutex_unlock(&x.lock);
+    tr__loop_call(h->loop, end_loading, &x);
+    uv_cond_destroy(&x.over);
+    uv_mutex_destroy(&x.lock);
+    return x.code;
+}
+
 static void lambda_start(tr_handler *h, tr__event *e)
 {
     (void)e;
@@ -457,6 +545,7 @@ static void lambda_close(tr_handler *h)
 }
 
 const tr__handler_kind tr__handler_lambda = {.open = lambda_open,
+                                             .check = lambda_check,
                                              .start = lambda_start,
                                              .expire = lambda_expire,
                                              .restart = lambda_restart,

@@ -90,31 +90,34 @@ static const char *outcome(tr_handler *h, const char *event)
 static void a_process_that_stays(void **state)
 {
     world *w = *state;
-    write_file(w, "h.py",
-               "import sys, json, os\n"
-               "n = 0\n"
-               "for line in sys.stdin:\n"
-               "    e = json.loads(line); n += 1\n"
-               "    print('log', file=sys.stderr, flush=True)\n"
-               "    do = e.get('do')\n"
-               "    if do == 'crash': os._exit(3)\n"
-               "    if do == 'hang': import time; time.sleep(60)\n"
-               "    if do == 'flood': print('x' * 300000, flush=True); continue\n"
-               "    if do == 'nonsense': print('hello', flush=True)\n"
-               "    print(json.dumps({'id': e['id'], 'n': n, 'offline': os.environ.get('IS_OFFLINE')}), "
-               "flush=True)\n");
+    write_file(
+        w, "h.py",
+        "import sys, json, os\n"
+        "n = 0\n"
+        "for line in sys.stdin:\n"
+        "    e = json.loads(line); n += 1\n"
+        "    print('log', file=sys.stderr, flush=True)\n"
+        "    do = e.get('do')\n"
+        "    if do == 'crash': os._exit(3)\n"
+        "    if do == 'hang': import time; time.sleep(60)\n"
+        "    if do == 'flood': print('x' * 300000, flush=True); continue\n"
+        "    if do == 'nonsense': print('hello', flush=True)\n"
+        "    if do in ('nonsense', 'other id'): print(json.dumps({'id': 1000}), flush=True); continue\n"
+        "    print(json.dumps({'id': e['id'], 'n': n, 'offline': os.environ.get('IS_OFFLINE')}), "
+        "flush=True)\n");
     tr_handler *h = open_handler(w, TR_HANDLER_EXEC, "exec python3 h.py", 2500);
     assert_string_equal(outcome(h, "{\"a\":1}"), "0 {\"id\": 1, \"n\": 1, \"offline\": \"true\"}");
     assert_string_equal(outcome(h, "{}"), "0 {\"id\": 2, \"n\": 2, \"offline\": \"true\"}");
-    assert_string_equal(outcome(h, "{\n\"do\":\"nonsense\"}"),
-                        "0 {\"id\": 3, \"n\": 3, \"offline\": \"true\"}");
+    assert_non_null(strstr(outcome(h, "{\n\"do\":\"nonsense\"}"),
+                           "-4 Runtime.ExitError the process was ended: a line on its output is no answer"));
+    assert_non_null(strstr(outcome(h, "{\"do\":\"other id\"}"), "{\"id\": 1000}"));
     assert_non_null(strstr(outcome(h, "{\"do\":\"crash\"}"), "-13 Runtime.ExitError the process ended"));
-    assert_string_equal(outcome(h, "{}"), "0 {\"id\": 5, \"n\": 1, \"offline\": \"true\"}");
+    assert_string_equal(outcome(h, "{}"), "0 {\"id\": 6, \"n\": 1, \"offline\": \"true\"}");
     assert_non_null(
         strstr(outcome(h, "{\"do\":\"hang\"}"), "-11 Sandbox.Timedout Task timed out after 2.50 seconds"));
-    assert_string_equal(outcome(h, "{}"), "0 {\"id\": 7, \"n\": 1, \"offline\": \"true\"}");
+    assert_string_equal(outcome(h, "{}"), "0 {\"id\": 8, \"n\": 1, \"offline\": \"true\"}");
     assert_non_null(strstr(outcome(h, "{\"do\":\"flood\"}"), "-3 Runtime.ExitError"));
-    assert_string_equal(outcome(h, "{}"), "0 {\"id\": 9, \"n\": 1, \"offline\": \"true\"}");
+    assert_string_equal(outcome(h, "{}"), "0 {\"id\": 10, \"n\": 1, \"offline\": \"true\"}");
     tr_handler_free(h);
     assert_non_null(strstr(w->log, "log\n"));
 }
@@ -186,6 +189,9 @@ static void lambda_in_node(void **state)
     assert_string_equal(outcome(h, "{\"x\":3}"), "0 3");
     tr_handler_free(h);
     h = open_handler(w, TR_HANDLER_LAMBDA, "fn.absent", 5000);
+    tr_error absent = {0};
+    assert_int_equal(tr_handler_check(h, &absent), TR_ESERVICE);
+    assert_non_null(strstr(absent.message, "Runtime.HandlerNotFound"));
     assert_non_null(strstr(outcome(h, "{}"), "Runtime.HandlerNotFound"));
     tr_handler_free(h);
     tr_handler_options o = {.kind = TR_HANDLER_LAMBDA, .target = "none.handler", .directory = w->dir};
@@ -304,6 +310,36 @@ static void canceling_ends_what_runs_and_the_next_event_meets_a_fresh_process(vo
     }
 }
 
+static int checked(world *w, tr_handler_kind kind, const char *target, const char *message)
+{
+    tr_error err = {0};
+    tr_handler *h = open_handler(w, kind, target, 60000);
+    int code = tr_handler_check(h, &err);
+    if (code)
+        assert_non_null(strstr(err.message, message));
+    else
+        assert_int_equal(tr_handler_invoke_wait(h, TR_VIEW("{}"), NULL, &err), 0);
+    tr_handler_free(h);
+    return code;
+}
+
+static void code_that_cannot_run_is_found_before_any_event(void **state)
+{
+    world *w = *state;
+    write_file(w, "good.py", "def handler(event, context): pass\n");
+    write_file(w, "broken.py", "import no_such_module\n");
+    write_file(w, "left.py", "import os\nos._exit(3)\n");
+    static const tr_handler_kind lambda = TR_HANDLER_LAMBDA, each = TR_HANDLER_EXEC_EACH;
+    assert_int_equal(checked(w, lambda, "good.handler", ""), 0);
+    assert_int_equal(checked(w, lambda, "broken.handler", "no_such_module"), TR_ESERVICE);
+    assert_int_equal(checked(w, lambda, "left.handler", "its process ended"), TR_ESERVICE);
+    assert_int_equal(checked(w, each, "/no/such/cmd x", "/no/such/cmd"), TR_ENOTFOUND);
+    assert_int_equal(checked(w, TR_HANDLER_EXEC, "no-such-command", "no-such-command"), TR_ENOTFOUND);
+    assert_int_equal(checked(w, each, "cat > /dev/null", ""), 0);
+    assert_int_equal(checked(w, each, "if true; then A=b cat; fi", ""), 0);
+    assert_int_equal(checked(w, each, "A=b cat", ""), 0);
+}
+
 static void options_are_checked(void **state)
 {
     (void)state;
@@ -340,6 +376,7 @@ int main(void)
         T(freeing_answers_what_waits),
         T(events_run_at_the_same_time_where_asked),
         T(canceling_ends_what_runs_and_the_next_event_meets_a_fresh_process),
+        T(code_that_cannot_run_is_found_before_any_event),
         T(options_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
