@@ -73,6 +73,8 @@ struct tr_failure_sink {
 typedef struct tr_failure_options {
     const char *destination; /**< Required. */
     bool existing;           /**< For reading: a file or table that is not there is TR_ENOTFOUND. */
+    bool check; /**< A queue is asked for now: one that is not there is TR_ENOTFOUND. Blocks, so not on the
+                   client's I/O thread. */
     /**
      * For tables, queues and buses: where they are; must outlive the destination. Without, and for an ARN or
      * URL of another region while the client talks to AWS: as tr_client_new finds it.

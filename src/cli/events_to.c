@@ -129,6 +129,7 @@ static int open_failures(tr_cli_to *to, tr_error *err)
     tr_cli_events *c = to->events;
     tr_cli_code_place(&c->code, c->place.client);
     const tr_failure_options options = {.destination = c->on_failure,
+                                        .check = true,
                                         .client = c->place.client,
                                         .region = c->where.region,
                                         .profile = c->where.profile,

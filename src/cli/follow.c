@@ -277,7 +277,20 @@ static void tell_trouble(const char *table, const tr_stream_trouble *t)
                 t->error->type[0] ? ": " : "", t->error->message, (long long)t->retry_in_ms);
 }
 
-void tr_cli_tell_event(const char *table, const tr_stream_event *event)
+static void tell_end(tr_client *client, const char *table)
+{
+    char arn[TR_STREAM_ARN_MAX + 1];
+    tr_error err = {0};
+    if (tr_cli_stream_arn(client, table, arn, &err) == TR_ENOTFOUND)
+        tr_cli_message(TR_LOG_WARN,
+                       "%s: the table was deleted, and its stream is read to its end; waiting for a new one",
+                       table);
+    else
+        tr_cli_message(TR_LOG_INFO,
+                       "%s: the stream was disabled and is read to its end; waiting for a new one", table);
+}
+
+void tr_cli_tell_event(tr_client *client, const char *table, const tr_stream_event *event)
 {
     const tr_stream_trouble *t = event->trouble;
     const tr_stream_gap *g = event->gap;
@@ -289,8 +302,7 @@ void tr_cli_tell_event(const char *table, const tr_stream_event *event)
         tell_trouble(table, t);
         break;
     case TR_STREAM_ENDED:
-        tr_cli_message(TR_LOG_INFO,
-                       "%s: the stream was disabled and is read to its end; waiting for a new one", table);
+        tell_end(client, table);
         break;
     default:
         break;

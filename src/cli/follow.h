@@ -78,7 +78,8 @@ typedef tr_fleet_options tr_cli_fleet;
  * mistake was told. */
 bool tr_cli_fleet_take(tr_cli_fleet *fleet, int option, const tr_cli *cli, int *ret_exit);
 
-/** Tells trouble and gaps on stderr; other events are not for people. */
-void tr_cli_tell_event(const char *table, const tr_stream_event *event);
+/** Tells trouble, gaps and the stream's end on stderr; other events are not for people. The client is asked
+ * whether the stream ended with its table. */
+void tr_cli_tell_event(tr_client *client, const char *table, const tr_stream_event *event);
 
 #endif

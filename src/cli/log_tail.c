@@ -16,6 +16,7 @@ static void ignore_stop(void *ctx)
 
 typedef struct printing {
     const tr_log_query *query;
+    tr_client *client;
     const char *table;
     tr_match_ctx *match;
     tr_buf out;
@@ -31,7 +32,7 @@ static void print_event(printing *p, const tr_stream_event *event)
         p->progressed_ms = tr_clock_mono_ms();
     p->caught_up |= event->kind == TR_STREAM_CAUGHT_UP;
     if (event->kind != TR_STREAM_RECORD) {
-        tr_cli_tell_event(p->table, event);
+        tr_cli_tell_event(p->client, p->table, event);
         return;
     }
     if (tr_log_event_from_record(event->record, &logged) ||
@@ -79,7 +80,7 @@ int tr_cli_log_follow(tr_client *client, const tr_log_query *query, const tr_cli
 {
     char arn[TR_STREAM_ARN_MAX + 1];
     tr_stream *stream;
-    printing p = {.query = query, .table = query->table ? query->table : TR_LOG_TABLE};
+    printing p = {.query = query, .client = client, .table = query->table ? query->table : TR_LOG_TABLE};
     tr_stream_options o = {.table = p.table};
     int e = tail->from ? tr_cli_parse_from(tail->from, &o.start, err) : 0;
     if (!e && query->pattern && tr_match_ctx_new(NULL, &p.match))

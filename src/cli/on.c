@@ -153,6 +153,7 @@ static int parse(tr_cli *cli, on *o)
 static int open_destination(on *o, tr_error *err)
 {
     const tr_failure_options options = {.destination = o->on_failure,
+                                        .check = true,
                                         .client = o->place.client,
                                         .region = o->where.region,
                                         .profile = o->where.profile,

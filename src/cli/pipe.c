@@ -225,6 +225,7 @@ static int open_destination(piping *p, tr_error *err)
 {
     tr_cli_code_place(&p->code, p->place.client);
     const tr_failure_options o = {.destination = p->on_failure,
+                                  .check = true,
                                   .client = p->place.client,
                                   .region = p->where.region,
                                   .profile = p->where.profile,

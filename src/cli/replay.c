@@ -343,6 +343,7 @@ static int open_state(replaying *r, tr_error *err)
 static int open_destination(replaying *r, tr_error *err)
 {
     const tr_failure_options o = {.destination = r->on_failure,
+                                  .check = true,
                                   .client = r->place.client,
                                   .region = r->where.region,
                                   .profile = r->where.profile,

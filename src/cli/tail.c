@@ -178,7 +178,7 @@ static int follow(tail *t, tr_error *err)
             if (event->kind == TR_STREAM_RECORD)
                 print_record(t, event->record);
             else
-                tr_cli_tell_event(t->table, event);
+                tr_cli_tell_event(t->place.client, t->table, event);
             if (event->kind != TR_STREAM_TROUBLE)
                 progressed = tr_clock_mono_ms();
         }

@@ -157,13 +157,13 @@ static int read_all(top *t, tr_error *err)
     return 0;
 }
 
-/* Whether all shards have answered. */
+/* Whether all shards have answered; those of a stream that was disabled answer no more. */
 static bool is_known(const top *t)
 {
     for (size_t i = 0; i < t->count; i++) {
         tr_stream_stats stats;
         tr_stream_get_stats(t->tables[i].stream, &stats);
-        if (stats.lag_ms < 0)
+        if (stats.lag_ms < 0 && stats.settled_ms < 0)
             return false;
     }
     return true;

@@ -422,6 +422,15 @@ static tr_view region_of(tr_view name)
     return end == SIZE_MAX ? (tr_view){NULL, 0} : tr_view_of(name.ptr, end);
 }
 
+/* Only what is surely missing is an error: who cannot be asked now may be there when a failure comes. */
+static int check_there(queue_sink *s, tr_error *err)
+{
+    tr_error found = {0};
+    return find_url(s, &found) == TR_ENOTFOUND
+               ? tr_fail(err, TR_ENOTFOUND, "failure destination: there is no queue %s", s->name)
+               : 0;
+}
+
 int tr__failure_open_queue(const tr_failure_options *options, const char *name, tr_failure_sink **ret_sink,
                            tr_error *err)
 {
@@ -435,6 +444,8 @@ int tr__failure_open_queue(const tr_failure_options *options, const char *name, 
     s->base = (tr_failure_sink){queue_put, queue_each, queue_remove, queue_purge, queue_free};
     s->logger = options->logger;
     int e = tr__failure_client_open(options, region_of(tr_view_str(name)), &s->client, err);
+    if (!e && options->check)
+        e = check_there(s, err);
     if (e)
         queue_free(&s->base);
     else

@@ -19,11 +19,13 @@
 #define WAIT_SCANNING_MS  2     /* while pages of the scan are to come */
 #define ONCE_PATIENCE_MS  60000 /* CONTRACTS: --once gives up after 60 s without progress */
 #define ONCE_HOLD_MS      200   /* how late the end of an idle stream may be seen */
+#define ONCE_DISCOVER_MS  1000  /* and that of a stream that was disabled, which only listings tell of */
 #define PROGRESS_EVERY_MS 100
 /* Creation times of records have a granularity of a second, and the service's clock is not ours: a shard
  * counts as read past the scan only this much later. */
 #define OVERLAP_MARGIN_MS 2000
 #define RETRY_MS          500
+#define RETRY_MAX_MS      15000
 
 int tr_replica_new(tr_client *client, const tr_replica_options *options, tr_replica **ret_replica,
                    tr_error *err)
@@ -514,8 +516,10 @@ static int follow(tr_replica *r, tr_error *err)
 
 static int open_stream(tr_replica *r, bool known, tr_error *err)
 {
-    tr_stream_options options = {
-        .table = r->table, .user_checkpoints = true, .hold_ms = r->options.once ? ONCE_HOLD_MS : 0};
+    tr_stream_options options = {.table = r->table,
+                                 .user_checkpoints = true,
+                                 .hold_ms = r->options.once ? ONCE_HOLD_MS : 0,
+                                 .discover_ms = r->options.once ? ONCE_DISCOVER_MS : 0};
     if (known)
         options.state = tr_buf_cstr(&r->saved_stream);
     else if (r->exact)
@@ -614,10 +618,14 @@ static void sleep_ms(tr_replica *r, int64_t ms)
 int tr_replica_run(tr_replica *r, tr_error *err)
 {
     r->began_ms = r->progressed_ms = tr_clock_mono_ms();
+    int64_t pause = RETRY_MS;
     int e;
     for (;;) {
         tr_error local = {0};
+        int64_t progressed = r->progressed_ms;
         e = run_once(r, &local);
+        if (r->progressed_ms != progressed)
+            pause = RETRY_MS;
         bool over = !e || atomic_load(&r->stop) || !tr_retryable(e) || e == TR_ENOMEM ||
                     (r->options.once && tr_clock_mono_ms() - r->progressed_ms > ONCE_PATIENCE_MS);
         if (over) {
@@ -626,7 +634,8 @@ int tr_replica_run(tr_replica *r, tr_error *err)
             break;
         }
         tr_log(&r->options.logger, TR_LOG_WARN, "%s: %s; trying again", r->table, local.message);
-        sleep_ms(r, RETRY_MS);
+        sleep_ms(r, pause);
+        pause = pause < RETRY_MAX_MS / 2 ? 2 * pause : RETRY_MAX_MS;
     }
     if (e && atomic_load(&r->stop))
         e = 0;

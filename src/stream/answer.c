@@ -109,18 +109,21 @@ static void doubt(tr__core *core, tr__shard *s)
 
 /**
  * The number is none of this shard's. Where it positions all shards by order that is nothing special: the
- * shard is read from its beginning, and what is older skipped.
+ * shard is read from its beginning, what is older is skipped, and nobody needs to be told (true).
  */
-static void not_its_number(tr__core *core, tr__shard *s)
+static bool not_its_number(tr__core *core, tr__shard *s)
 {
     bool by_order =
         s->from.floor.len && !s->first_page_done && tr__seq_cmp(&s->from.floor, &s->from.seq) == 0;
     if (!by_order) {
         doubt(core, s);
-        return;
+        return false;
     }
     s->read_seq.len = 0;
     tr__reader_rewind(s);
+    s->reader = TR__READER_OFF;
+    tr__reader_sleep(core, s, tr__core_backoff(core, 1));
+    return true;
 }
 
 static bool is_gone(tr__core *core, tr__shard *s)
@@ -156,9 +159,11 @@ static void read_failed(tr__core *core, tr__shard *s, const char *doing, const t
     case TR_ESERVICE: /* ValidationException: of the number, or of the iterator */
         if (!refused(a))
             break;
+        if (iterator && not_its_number(core, s))
+            return;
         if (iterator)
-            not_its_number(core, s);
-        else if (s->from.kind == TR__POS_ITERATOR)
+            break;
+        if (s->from.kind == TR__POS_ITERATOR)
             expired(core, s);
         else
             drop_iterator(core, s);

@@ -98,6 +98,10 @@ static int all_rows(tr_client *client, const char *table, rows *all, tr_error *e
             a.last = tr_arena_copy(&all->arena, a.last);
         if (code == TR_ENOMEM)
             (void)tr_fail(err, code, "no memory for the leases of %s", table);
+        else if (code == TR_ENOTFOUND)
+            (void)tr_fail(err, code, "there is no lease table %s", table);
+        else if (code == TR_EPARSE)
+            (void)tr_fail(err, code, "%s is no lease table: its rows have no leaseKey", table);
         req.exclusive_start = code ? (tr_view){0} : a.last;
     } while (code == 0 && req.exclusive_start.len);
     if (code)
