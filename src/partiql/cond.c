@@ -59,13 +59,13 @@ static int finish(tr__ql *q, tr__raw *node)
 }
 
 /* Operands of tests are no conditions. */
-static int check_operand(tr__ql *q, const tr__raw *node, const char *what)
+static int check_operand(tr__ql *q, const tr__raw *node, tr_view what)
 {
     if (!is_condition(node))
         return 0;
     return tr__ql_fault(
-        q, "Incorrect operand type for operator or function; operator or function: %s, operand type: BOOL",
-        what);
+        q, "Incorrect operand type for operator or function; operator or function: %.*s, operand type: BOOL",
+        TR_FMT(what));
 }
 
 static int read_value_node(tr__ql *q, tr__raw **ret_node)
@@ -202,7 +202,7 @@ static int check_function(tr__ql *q, tr__raw *node, tr_view name)
         return tr__ql_fault(q, "The function is not allowed in %s expression; function: %.*s",
                             in_update(q) ? "an update" : "a condition", TR_FMT(name));
     for (const tr__raw *o = node->first; o; o = o->next)
-        (void)check_operand(q, o, node->text.ptr);
+        (void)check_operand(q, o, node->text);
     return finish(q, node);
 }
 
@@ -358,7 +358,7 @@ static int read_between(tr__ql *q, tr__raw *left, tr__raw **ret_node)
     tr__raw_add(*ret_node, left);
     tr__raw_add(*ret_node, low);
     tr__raw_add(*ret_node, high);
-    (void)check_operand(q, left, "BETWEEN");
+    (void)check_operand(q, left, TR_VIEW("BETWEEN"));
     return finish(q, *ret_node);
 }
 
@@ -421,9 +421,8 @@ static int read_comparison(tr__ql *q, tr__raw *left, tr__raw **ret_node)
     (*ret_node)->op = (uint8_t)(TR_COND_EQ + (sign.kind - TR__QL_EQ));
     tr__raw_add(*ret_node, left);
     tr__raw_add(*ret_node, right);
-    const char *what = tr_arena_str(q->arena, sign.text);
-    (void)check_operand(q, left, what ? what : "=");
-    (void)check_operand(q, right, what ? what : "=");
+    (void)check_operand(q, left, sign.text);
+    (void)check_operand(q, right, sign.text);
     return finish(q, *ret_node);
 }
 
