@@ -69,6 +69,11 @@ int tr_archive_file_commit(tr_archive_file *file, tr_error *err);
 void tr_archive_file_rollback(tr_archive_file *file);
 /** Adds an event (JSON text); one of that id is left alone. */
 int tr_archive_file_put(tr_archive_file *file, int64_t id, tr_view event, tr_error *err);
+/** As tr_archive_file_begin, for events that may be there already. */
+int tr_archive_file_begin_import(tr_archive_file *file, tr_error *err);
+/** Adds an event, unless there is one with its time and its own id ("id", another than the row's): *ret_new
+ * tells. Within tr_archive_file_begin_import and the commit. */
+int tr_archive_file_put_new(tr_archive_file *file, int64_t id, tr_view event, bool *ret_new, tr_error *err);
 /** Deletes rows, at most `limit` (0: all), and counts them. */
 int tr_archive_file_prune(tr_archive_file *file, const tr_archive_filter *filter, uint64_t limit,
                           uint64_t *ret_count, tr_error *err);

@@ -10,8 +10,8 @@
  *   "Limit"  -> {"Events": [{"id", "createdAt", "log", "type", "event"}], "After": id}, without After at the
  *               end; a page may be empty before that
  *   "Count": true  -> {"EventCount", "SizeBytes"} instead; the pattern is not looked at
- * ImportArchive: adds events that match the archive's own pattern.
- *   "Events": [envelope, …]  -> {"ImportedCount"}
+ * ImportArchive: adds events that match the archive's own pattern and are not there yet, by time and id.
+ *   "Events": [envelope, …]  -> {"ImportedCount", "KnownCount": of those that are}
  * PruneArchive: deletes the selection, what its retention no longer keeps if nothing is selected.
  *   -> {"PrunedCount", "More": whether to call again}
  */
@@ -167,7 +167,7 @@ int tr__op_import_archive(tr_call *c, void *request)
     tr_error err = {0};
     tr_view *events;
     size_t count;
-    uint64_t taken;
+    tr_archive_imported counts;
     tr_res *archive = tr_bus_find(c->api->bus, TR_RES_ARCHIVE, r->name);
     if (!archive)
         return tr__fail(c, 400, TR_NOT_FOUND_EXCEPTION, "Archive %.*s does not exist.", TR_FMT(r->name));
@@ -177,10 +177,11 @@ int tr__op_import_archive(tr_call *c, void *request)
         if (tr_pattern_check_event(events[i], &err))
             return tr__fail(c, 400, "ValidationException",
                             "Parameter Events is not valid. Reason: Number %zu is not an event.", i);
-    if (tr_archive_import(c->api->bus, archive, events, count, &taken, &err))
+    if (tr_archive_import(c->api->bus, archive, events, count, &counts, &err))
         return tr__fail(c, 500, "InternalException", "%s", err.message);
     tr_json_begin_object(&c->w);
-    tr_json_member_u64(&c->w, "ImportedCount", taken);
+    tr_json_member_u64(&c->w, "ImportedCount", counts.taken);
+    tr_json_member_u64(&c->w, "KnownCount", counts.known);
     tr_json_end_object(&c->w);
     return 0;
 }

@@ -148,34 +148,36 @@ int tr_archive_read(tr_bus *b, tr_res *res, const tr_archive_filter *filter, uns
 
 /* ---------------------------------------------------------------------------------------------- importing */
 
-static int import_one(tr_bus *b, tr_archive *archive, tr_view event, bool *ret_taken, tr_error *err)
-{
-    bool match = false;
-    int e = tr_pattern_match(archive->pattern, b->match, event, &match, err);
-    *ret_taken = e == 0 && match;
-    return *ret_taken ? tr_archive_file_put(archive->file, (int64_t)tr__bus_number(b), event, err) : e;
-}
-
-int tr_archive_import(tr_bus *b, tr_res *res, const tr_view *events, size_t count, uint64_t *ret_taken,
+static int import_one(tr_bus *b, tr_archive *archive, tr_view event, tr_archive_imported *counts,
                       tr_error *err)
 {
+    bool match = false, is_new = false;
+    int e = tr_pattern_match(archive->pattern, b->match, event, &match, err);
+    if (e || !match)
+        return e;
+    e = tr_archive_file_put_new(archive->file, (int64_t)tr__bus_number(b), event, &is_new, err);
+    counts->taken += e == 0 && is_new;
+    counts->known += e == 0 && !is_new;
+    return e;
+}
+
+int tr_archive_import(tr_bus *b, tr_res *res, const tr_view *events, size_t count,
+                      tr_archive_imported *ret_counts, tr_error *err)
+{
     tr_archive *archive = res->state;
-    uint64_t taken = 0;
+    tr_archive_imported counts = {0, 0};
     settle(b, archive);
-    int e = tr_archive_file_begin(archive->file, err);
+    int e = tr_archive_file_begin_import(archive->file, err);
     if (e)
         return e;
-    for (size_t i = 0; e == 0 && i < count; i++) {
-        bool one;
-        e = import_one(b, archive, events[i], &one, err);
-        taken += e == 0 && one;
-    }
+    for (size_t i = 0; e == 0 && i < count; i++)
+        e = import_one(b, archive, events[i], &counts, err);
     if (e)
         tr_archive_file_rollback(archive->file);
     else
         e = tr_archive_file_commit(archive->file, err);
     if (!e)
-        *ret_taken = taken;
+        *ret_counts = counts;
     return e;
 }
 

@@ -169,9 +169,13 @@ int tr_archive_count(tr_bus *bus, tr_res *archive, const tr_archive_filter *filt
 /** As tr_archive_file_read. */
 int tr_archive_read(tr_bus *bus, tr_res *archive, const tr_archive_filter *filter, unsigned limit,
                     tr_archive_row_fn *fn, void *ctx, int64_t *ret_next, tr_error *err);
-/** Adds events (envelopes) that match the archive's pattern, behind all others; durable when it returns. */
-int tr_archive_import(tr_bus *bus, tr_res *archive, const tr_view *events, size_t count, uint64_t *ret_taken,
-                      tr_error *err);
+typedef struct tr_archive_imported {
+    uint64_t taken, known; /**< known: left out, since they are there */
+} tr_archive_imported;
+/** Adds events (envelopes) that match the archive's pattern and are not there yet (by time and id), behind
+ * all others; durable when it returns. */
+int tr_archive_import(tr_bus *bus, tr_res *archive, const tr_view *events, size_t count,
+                      tr_archive_imported *ret_counts, tr_error *err);
 /** As tr_archive_file_prune. */
 int tr_archive_prune(tr_bus *bus, tr_res *archive, const tr_archive_filter *filter, unsigned limit,
                      uint64_t *ret_count, tr_error *err);

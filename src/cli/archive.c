@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/archive.h"
+#include "cli/events.h"
 #include "cli/where.h"
+
+#include <tailrace/archive.h>
+#include <tailrace/pattern.h>
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <tailrace/archive.h>
 
 /* tailrace archive list | query | export | import | prune: what the bus has archived. */
 
@@ -15,7 +18,7 @@ enum { OPT_FROM = 0x100, OPT_TO, OPT_LOG, OPT_TYPE, OPT_PATTERN, OPT_LIMIT, OPT_
 #define PAGE         500
 #define IMPORT_COUNT 500                  /* events of a request, */
 #define IMPORT_BYTES ((size_t)512 * 1024) /* and bytes, one larger event aside */
-#define LINE_MAX_    ((size_t)16 * 1024 * 1024)
+#define BODY_MAX     ((size_t)32 * 1024 * 1024)
 
 static const tr_cli_option options[] = {
     {"from", OPT_FROM, "TIME", "only events from this time on (2026-01-31T00:00:00Z)"},
@@ -35,7 +38,7 @@ typedef struct archive_command {
     tr_cli_place place;
     const char *log, *type, *pattern;
     int64_t from_ms, to_ms, keep_ms;
-    uint64_t limit, count, sent;
+    uint64_t limit, count, sent, known;
     bool dry_run;
     tr_buf body, answer; /* of the call at hand */
 } archive_command;
@@ -176,6 +179,7 @@ static int send_events(archive_command *c, tr_error *err)
     if (e)
         return e;
     c->sent += number_of(c, "ImportedCount");
+    c->known += number_of(c, "KnownCount");
     c->limit += c->count;
     c->count = 0;
     return 0;
@@ -221,22 +225,21 @@ static int import_file(archive_command *c, const char *path, tr_error *err)
 
 static int import_lines(archive_command *c, FILE *in, tr_error *err)
 {
-    char *line = NULL;
-    size_t size = 0;
-    ssize_t len;
-    int e = 0;
-    while (!e && (len = getline(&line, &size, in)) >= 0) {
-        while (len && (line[len - 1] == '\n' || line[len - 1] == '\r' || line[len - 1] == ' '))
-            len--;
-        if ((size_t)len > LINE_MAX_)
-            e = tr_fail(err, TR_ELIMIT, "a line is longer than %zu bytes", LINE_MAX_);
-        else if (len)
-            e = add_event(c, tr_view_of(line, (size_t)len), err);
+    tr_cli_lines lines;
+    tr_view line;
+    int e;
+    tr_cli_lines_init(&lines, in);
+    while ((e = tr_cli_next_line(&lines, &line, err)) == 0) {
+        if (tr_pattern_check_event(line, NULL)) {
+            (void)tr_fail(err, TR_EINVAL,
+                          "this is no event, which has id, account, source, time, region and detail-type");
+            e = tr_cli_line_error(&lines, TR_EINVAL, err);
+        }
+        if (e || (e = add_event(c, line, err)) != 0)
+            break;
     }
-    if (!e && ferror(in))
-        e = tr_fail(err, TR_EIO, "reading the standard input failed");
-    free(line);
-    return e;
+    tr_cli_lines_done(&lines);
+    return e == TR_ECLOSED ? 0 : e;
 }
 
 static int import(void *ctx, tr_error *err)
@@ -247,7 +250,8 @@ static int import(void *ctx, tr_error *err)
     if (!e)
         e = send_events(c, err);
     if (!e || c->limit)
-        tr_cli_message(TR_LOG_INFO, "%" PRIu64 " events imported of %" PRIu64 " read", c->sent, c->limit);
+        tr_cli_message(TR_LOG_INFO, "%" PRIu64 " events imported of %" PRIu64 " read, %" PRIu64 " were there",
+                       c->sent, c->limit, c->known);
     return e;
 }
 
@@ -361,7 +365,7 @@ static int run(tr_cli *cli)
     const tr_cli_verb *verb = tr_cli_verb_of(cli, verbs);
     if (!verb)
         return TR_EXIT_USAGE;
-    tr_buf_init(&c.body, 2 * LINE_MAX_);
+    tr_buf_init(&c.body, BODY_MAX);
     tr_buf_init(&c.answer, ANSWER_MAX);
     int code = tr_cli_verb_run(verb, &c.where, &c.place, &c);
     tr_buf_done(&c.body);

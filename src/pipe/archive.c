@@ -15,7 +15,8 @@
 struct tr_archive_file {
     sqlite3 *db;
     sqlite3_stmt *insert;
-    tr_match_ctx *match; /* made with the first pattern */
+    sqlite3_stmt *know_time, *know_all, *know; /* of tr_archive_file_knows; NULL until its first use */
+    tr_match_ctx *match;                       /* made with the first pattern */
 };
 
 /* rowid is the id, also where a file has no such column */
@@ -78,6 +79,9 @@ void tr_archive_file_close(tr_archive_file *file)
     if (!file)
         return;
     (void)sqlite3_finalize(file->insert);
+    (void)sqlite3_finalize(file->know_time);
+    (void)sqlite3_finalize(file->know_all);
+    (void)sqlite3_finalize(file->know);
     (void)sqlite3_close(file->db);
     tr_match_ctx_free(file->match);
     tr_free(file);
@@ -260,6 +264,75 @@ int tr_archive_file_put(tr_archive_file *file, int64_t id, tr_view event, tr_err
     (void)sqlite3_reset(s);
     (void)sqlite3_clear_bindings(s);
     tr_arena_done(&arena);
+    return e;
+}
+
+/*
+ * Which events are there by their own ids: the ids of a time are read once, when the first event of that time
+ * is looked for. An index of them would cost every event that is archived.
+ */
+static int prepare_knowing(tr_archive_file *file, tr_error *err)
+{
+    static const char tables[] =
+        "pragma temp_store=memory;"
+        "create temp table times(time text primary key) without rowid;"
+        "create temp table known(time text, id text, primary key(time, id)) without rowid;";
+    bool made = file->know ||
+                (sqlite3_exec(file->db, tables, NULL, NULL, NULL) == SQLITE_OK &&
+                 sqlite3_prepare_v2(file->db, "insert or ignore into temp.times values(?1)", -1,
+                                    &file->know_time, NULL) == SQLITE_OK &&
+                 sqlite3_prepare_v2(file->db,
+                                    "insert or ignore into temp.known select ?1, json_extract(event, '$.id') "
+                                    "from events where createdAt = ?1 and json_valid(event)",
+                                    -1, &file->know_all, NULL) == SQLITE_OK &&
+                 sqlite3_prepare_v2(file->db, "insert or ignore into temp.known values(?1, ?2)", -1,
+                                    &file->know, NULL) == SQLITE_OK);
+    return made && sqlite3_exec(file->db, "delete from temp.times; delete from temp.known", NULL, NULL,
+                                NULL) == SQLITE_OK
+               ? 0
+               : failed(file, "preparing", err);
+}
+
+int tr_archive_file_begin_import(tr_archive_file *file, tr_error *err)
+{
+    int e = prepare_knowing(file, err);
+    return e ? e : tr_archive_file_begin(file, err);
+}
+
+/* Runs a statement that adds; *ret_added: whether there was something to add. */
+static int add(tr_archive_file *file, sqlite3_stmt *s, tr_view time, tr_view id, bool *ret_added,
+               tr_error *err)
+{
+    bind(s, 1, time);
+    if (id.ptr)
+        bind(s, 2, id);
+    int e = sqlite3_step(s) == SQLITE_DONE ? 0 : failed(file, "looking for an event", err);
+    *ret_added = e == 0 && sqlite3_changes(file->db) > 0;
+    (void)sqlite3_reset(s);
+    (void)sqlite3_clear_bindings(s);
+    return e;
+}
+
+int tr_archive_file_put_new(tr_archive_file *file, int64_t id, tr_view event, bool *ret_new, tr_error *err)
+{
+    static const tr_view none = {NULL, 0};
+    tr_arena arena;
+    bool added = true;
+    int e = 0;
+    tr_arena_init(&arena, TEXT_ARENA);
+    tr_view time = text_of(event, "time", &arena), own = text_of(event, "id", &arena);
+    if (own.ptr) {
+        e = add(file, file->know_time, time, none, &added, err);
+        if (!e && added)
+            e = add(file, file->know_all, time, none, &added, err);
+        if (!e)
+            e = add(file, file->know, time, own, &added, err);
+    }
+    tr_arena_done(&arena);
+    if (!e && added)
+        e = tr_archive_file_put(file, id, event, err);
+    if (!e)
+        *ret_new = added;
     return e;
 }
 

@@ -163,13 +163,17 @@ static void rows(void **state)
     EVENTS("QueryArchive", "{\"ArchiveName\":\"a\",\"EventPattern\":\"{\\\"detail\\\":{\\\"n\\\":[7]}}\"}");
     expect(&out, "\"n\":7}");
     assert_false(has(&out, "\"n\":8}"));
-    EVENTS("ImportArchive",
-           "{\"ArchiveName\":\"a\",\"Events\":[{\"id\":\"1\",\"source\":\"s\",\"detail-type\":\"t\","
-           "\"account\":\"0\","
-           "\"region\":\"r\",\"time\":\"2001-01-01T00:00:00Z\",\"detail\":{\"log\":\"old\"}},{\"id\":\"2\","
-           "\"source\":\"s\",\"detail-type\":\"t\",\"account\":\"0\",\"region\":\"r\",\"time\":"
-           "\"2001-01-01T00:00:00Z\",\"replay-name\":\"p\",\"detail\":{}}]}");
-    expect(&out, "{\"ImportedCount\":1}"); /* the archive's pattern leaves out what is replayed */
+    static const char import[] =
+        "{\"ArchiveName\":\"a\",\"Events\":[{\"id\":\"1\",\"source\":\"s\",\"detail-type\":\"t\",\"account\":"
+        "\"0\","
+        "\"region\":\"r\",\"time\":\"2001-01-01T00:00:00Z\",\"detail\":{\"log\":\"old\"}},{\"id\":\"2\","
+        "\"source\":\"s\",\"detail-type\":\"t\",\"account\":\"0\",\"region\":\"r\",\"time\":"
+        "\"2001-01-01T00:00:00Z\",\"replay-name\":\"p\",\"detail\":{}}]}";
+    EVENTS("ImportArchive", import);
+    expect(&out,
+           "{\"ImportedCount\":1,\"KnownCount\":0}"); /* the archive's pattern leaves out what is replayed */
+    EVENTS("ImportArchive", import);
+    expect(&out, "{\"ImportedCount\":0,\"KnownCount\":1}");
     refused(e.client, TR_EVENTS, "ImportArchive", "{\"ArchiveName\":\"a\",\"Events\":[{\"id\":\"1\"}]}",
             "ValidationException", "Parameter Events is not valid. Reason: Number 0 is not an event.");
     EVENTS("PruneArchive", "{\"ArchiveName\":\"a\"}"); /* kept for ever */
