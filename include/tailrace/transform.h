@@ -19,8 +19,8 @@
  *
  * - JSON: what a placeholder stands for is put in as JSON ({"id": <id>} gives {"id":"7"}), within a string
  * without its quotes ({"path": "users/<id>"} gives {"path":"users/7"}). An object or array within a string
- * keeps its own quotes, which breaks the string: the service delivers nothing then, and tr_transform_apply
- * fails.
+ * loses its own quotes as well, so that the string stays whole: {"was": "<detail>"} gives
+ * {"was":"{id:7,lines:[a,b]}"}.
  * - Text: one or more quoted strings, usually a line each. The quotes stay. Objects and arrays lose theirs:
  *   "order <detail>" gives "order {id:7,lines:[a,b]}".
  *

@@ -8,6 +8,7 @@
 #define SCRATCH_KEPT (1024 * 1024)
 /* The largest request struct, put in the arena. */
 #define SCRATCH_LIMIT ((size_t)32 * 1024 * 1024)
+#define NAME_SHOWN    128 /* bytes of an operation's name: longer ones are none of any service */
 
 /* Tables that somebody was filling when the last server ended: they would never be finished. */
 static void drop_unfinished(tr_api *api)
@@ -95,6 +96,12 @@ static int unknown_operation(tr_call *c)
         token = tr_json_next(&json);
     if (token == TR_JSON_ERROR)
         return tr__fail(c, 400, TR_TYPE_SERIALIZATION, NULL);
+    tr_service service = c->request->service;
+    tr_view name = c->request->operation;
+    bool told = name.len && name.len <= NAME_SHOWN && tr_utf8_valid(name);
+    if (told && (service == TR_EVENTS || service == TR_SQS)) /* others answer as DynamoDB does, in no words */
+        return tr__fail(c, 400, TR_TYPE_UNKNOWN, "%s of tailrace does not support the operation %.*s.",
+                        service == TR_EVENTS ? "The event bus" : "The queue service", TR_FMT(name));
     return tr__fail(c, 400, TR_TYPE_UNKNOWN, NULL);
 }
 

@@ -65,10 +65,27 @@ static int code_of(const tr_error *err)
                                             "SlowDown",
                                             "EC2ThrottledException",
                                             NULL};
-    static const char *const missing[] = {"ResourceNotFoundException", "QueueDoesNotExist",
-                                          "AWS.SimpleQueueService.NonExistentQueue", NULL};
-    static const char *const conflicts[] = {"ConditionalCheckFailedException", "TransactionCanceledException",
-                                            "TransactionConflictException", "ResourceInUseException", NULL};
+    static const char *const missing[] = {"ResourceNotFoundException",
+                                          "TableNotFoundException",
+                                          "BackupNotFoundException",
+                                          "ExportNotFoundException",
+                                          "ImportNotFoundException",
+                                          "QueueDoesNotExist",
+                                          "AWS.SimpleQueueService.NonExistentQueue",
+                                          NULL};
+    static const char *const conflicts[] = {"ConditionalCheckFailedException",
+                                            "TransactionCanceledException",
+                                            "TransactionConflictException",
+                                            "ResourceInUseException",
+                                            "TableInUseException",
+                                            "BackupInUseException",
+                                            NULL};
+    static const char *const existing[] = {"ResourceAlreadyExistsException",
+                                           "TableAlreadyExistsException",
+                                           "QueueNameExists",
+                                           "QueueAlreadyExists",
+                                           "AWS.SimpleQueueService.QueueNameExists",
+                                           NULL};
     static const char *const expired[] = {"ExpiredIteratorException", "ExpiredTokenException", "ExpiredToken",
                                           NULL};
     static const char *const unknown[] = {"UnrecognizedClientException",
@@ -90,6 +107,8 @@ static int code_of(const tr_error *err)
         return TR_ENOTFOUND;
     if (is_any(err->type, conflicts))
         return TR_ECONFLICT;
+    if (is_any(err->type, existing))
+        return TR_EEXIST;
     if (is_any(err->type, expired))
         return TR_EEXPIRED;
     if (is_any(err->type, unknown))

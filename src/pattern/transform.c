@@ -318,7 +318,7 @@ static void put_value(const tr_transform *t, const struct part *part, tr_view va
     if (part->quoted && value.len >= 2 && *value.ptr == '"')
         tr_buf_put(out, value.ptr + 1, value.len - 2); /* its escapes serve here as well */
     else
-        tr__put_compact(out, value, container && !t->json);
+        tr__put_compact(out, value, container && (part->quoted || !t->json));
 }
 
 /* A text that is ours. */
@@ -355,11 +355,11 @@ static int put_path(const tr_transform *t, const struct part *part, tr_view even
 }
 
 /* The event without its detail. */
-static int put_event(const tr_transform *t, tr_view event, tr_buf *out)
+static int put_event(const tr_transform *t, const struct part *part, tr_view event, tr_buf *out)
 {
     const char *at = tr__members_begin(event);
     const char *separator = "{";
-    bool bare = !t->json;
+    bool bare = part->quoted || !t->json;
     struct tr__member m;
     int e;
     while ((e = tr__members_next(event, &at, &m)) > 0) {
@@ -396,7 +396,7 @@ static int put_part(const tr_transform *t, const struct part *part, const tr_tra
         put_text(part, in->ingestion_time, out);
         return 0;
     case PART_EVENT:
-        return put_event(t, event, out);
+        return put_event(t, part, event, out);
     default:
         put_value(t, part, event, out);
         return 0;

@@ -176,6 +176,8 @@ static void rows(void **state)
     expect(&out, "{\"ImportedCount\":0,\"KnownCount\":1}");
     refused(e.client, TR_EVENTS, "ImportArchive", "{\"ArchiveName\":\"a\",\"Events\":[{\"id\":\"1\"}]}",
             "ValidationException", "Parameter Events is not valid. Reason: Number 0 is not an event.");
+    refused(e.client, TR_EVENTS, "CreateConnection", "{}", "UnknownOperationException",
+            "The event bus of tailrace does not support the operation CreateConnection.");
     EVENTS("PruneArchive", "{\"ArchiveName\":\"a\"}"); /* kept for ever */
     expect(&out, "{\"PrunedCount\":0,\"More\":false}");
     EVENTS("PruneArchive", "{\"ArchiveName\":\"a\",\"EventPattern\":\"{\\\"detail\\\":{\\\"n\\\":[{"

@@ -230,6 +230,8 @@ static void errors_are_told_apart(void **state)
         {"Fail_400_ConditionalCheckFailedException", "ConditionalCheckFailedException", TR_ECONFLICT},
         {"Fail_400_TransactionCanceledException", "TransactionCanceledException", TR_ECONFLICT},
         {"Fail_400_ResourceInUseException", "ResourceInUseException", TR_ECONFLICT},
+        {"Fail_400_ResourceAlreadyExistsException", "ResourceAlreadyExistsException", TR_EEXIST},
+        {"Fail_400_TableNotFoundException", "TableNotFoundException", TR_ENOTFOUND},
         {"Fail_400_TrimmedDataAccessException", "TrimmedDataAccessException", TR_ETRIMMED},
         {"Fail_400_ExpiredIteratorException", "ExpiredIteratorException", TR_EEXPIRED},
         {"Fail_400_ThrottlingException", "ThrottlingException", TR_ETHROTTLED},
