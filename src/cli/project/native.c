@@ -233,7 +233,7 @@ static void read_archive(tr_project_reader *r, const char *name, yaml_node_t *no
                  KEYS("bus", "pattern", "retention-days", "description"));
     a->name = name;
     a->bus = tr__rd_text(r, node, "bus");
-    a->pattern = tr__rd_json(r, node, "pattern");
+    a->pattern = tr__rd_pattern(r, node, "pattern", tr__rd_printf(r, "archive %s", name));
     a->description = tr__rd_text(r, node, "description");
     a->retention_days = tr__rd_int(r, node, "retention-days", 0, 100000, 0);
     if (!a->bus)
@@ -368,7 +368,7 @@ static void read_rule(tr_project_reader *r, const char *name, yaml_node_t *node)
                  KEYS("bus", "pattern", "description", "enabled", "targets"));
     rule->name = name;
     rule->bus = tr__rd_text(r, node, "bus");
-    rule->pattern = tr__rd_json(r, node, "pattern");
+    rule->pattern = tr__rd_pattern(r, node, "pattern", tr__rd_printf(r, "rule %s", name));
     rule->description = tr__rd_text(r, node, "description");
     rule->disabled = !tr__rd_bool(r, node, "enabled", true);
     if (!rule->bus)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/project/reader.h"
 
+#include <tailrace/pattern.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -76,6 +78,26 @@ const char *tr__rd_json(tr_project_reader *r, yaml_node_t *map, const char *name
     return r->code ? NULL : json;
 }
 
+/* Here, where the line is known: the bus would name neither it nor what the pattern is of. */
+static void check_pattern(tr_project_reader *r, const yaml_node_t *node, const char *what, const char *json,
+                          const tr_pattern_options *options)
+{
+    tr_pattern *pattern = NULL;
+    tr_error err = {0};
+    if (r->code || !json)
+        return;
+    if (tr_pattern_compile(tr_view_str(json), options, &pattern, &err))
+        tr__rd_fail(r, node, "%s: %.900s", what, err.message);
+    tr_pattern_free(pattern);
+}
+
+const char *tr__rd_pattern(tr_project_reader *r, yaml_node_t *map, const char *name, const char *what)
+{
+    const char *json = tr__rd_json(r, map, name);
+    check_pattern(r, tr__rd_get(r, map, name), what, json, NULL);
+    return json;
+}
+
 int64_t tr__rd_int(tr_project_reader *r, yaml_node_t *map, const char *name, int64_t min, int64_t max,
                    int64_t otherwise)
 {
@@ -134,6 +156,8 @@ tr_project_text *tr__rd_texts(tr_project_reader *r, yaml_node_t *node)
 
 tr_project_text *tr__rd_patterns(tr_project_reader *r, yaml_node_t *node)
 {
+    static const tr_pattern_options filter = {.dialect = TR_PATTERN_LAMBDA,
+                                              .max_length = TR_PATTERN_FILTER_LENGTH_MAX};
     tr_project_text *list = NULL;
     const char *name, *json = NULL;
     yaml_node_t *value = node;
@@ -145,6 +169,7 @@ tr_project_text *tr__rd_patterns(tr_project_reader *r, yaml_node_t *node)
             json = tr__rd_scalar(r, value);
         else
             r->code = tr_yaml_json_text(&r->y, value, &json, r->err);
+        check_pattern(r, value, "filters", json, &filter);
         if (!r->code)
             tr__rd_add_text(r, &list, json);
     }

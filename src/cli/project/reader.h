@@ -33,6 +33,8 @@ yaml_node_t *tr__rd_get(tr_project_reader *r, yaml_node_t *map, const char *name
 const char *tr__rd_text(tr_project_reader *r, yaml_node_t *map, const char *name);
 const char *tr__rd_scalar(tr_project_reader *r, yaml_node_t *node);
 const char *tr__rd_json(tr_project_reader *r, yaml_node_t *map, const char *name);
+/** The same for an event pattern, which is checked; `what` it is of stands in the error ("rule x"). */
+const char *tr__rd_pattern(tr_project_reader *r, yaml_node_t *map, const char *name, const char *what);
 int64_t tr__rd_int(tr_project_reader *r, yaml_node_t *map, const char *name, int64_t min, int64_t max,
                    int64_t otherwise);
 /** "90s", in milliseconds. */

@@ -218,7 +218,7 @@ static void read_archive(tr_project_reader *r, yaml_node_t *properties, const ch
     const char *name = tr__rd_text(r, properties, "ArchiveName");
     a->name = name ? name : logical;
     a->bus = resource_of(r, tr__rd_get(r, properties, "SourceArn"), "event-bus/");
-    a->pattern = tr__rd_json(r, properties, "EventPattern");
+    a->pattern = tr__rd_pattern(r, properties, "EventPattern", "the archive");
     a->description = tr__rd_text(r, properties, "Description");
     a->retention_days = tr__rd_int(r, properties, "RetentionDays", 0, 100000, 0);
     if (!a->bus)
@@ -341,7 +341,7 @@ static void read_event_bridge(tr_project_reader *r, const tr_project_function *f
     }
     rule->name = tr__rd_printf(r, "%s-rule-%u", f->name, number);
     rule->bus = resource_of(r, tr__rd_get(r, node, "eventBus"), "event-bus/");
-    rule->pattern = tr__rd_json(r, node, "pattern");
+    rule->pattern = tr__rd_pattern(r, node, "pattern", tr__rd_printf(r, "function %s", f->name));
     const char *state = tr__rd_text(r, node, "state");
     rule->disabled = (state && strcmp(state, "DISABLED") == 0) || !tr__rd_bool(r, node, "enabled", true);
     if (!rule->bus)

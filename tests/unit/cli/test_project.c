@@ -125,6 +125,12 @@ static void mistakes_are_told_with_their_line(void **state)
     refused("rules:\n  r:\n    pattern: { a: [1] }\n    targets: [{ function: trigger }]\nfunctions: { "
             "triger: { exec: a } }\n",
             "3: there is no function 'trigger'; did you mean 'triger'?");
+    refused("rules:\n  r:\n    pattern: { source: shop }\n    targets: [{ function: f }]\n",
+            "3: rule r: Event pattern is not valid. Reason: \"source\" must be an object or an array");
+    refused("archives:\n  a: { pattern: { n: [{ nope: 1 }] } }\n",
+            "2: archive a: Event pattern is not valid. Reason: Unrecognized match type nope");
+    refused("mappings:\n  m: { table: t, function: f, filters: [{ a: 1 }] }\n",
+            "2: filters: Invalid filter pattern definition. Reason: \"a\" must be an object or an array");
     refused("mappings: { m: { table: t, function: f, batch-size: many } }\n",
             "1: batch-size is a number from 1 to 10000, not 'many'");
     refused("delivery:\n  retry-delay: soon\n",

@@ -290,7 +290,7 @@ static void templates_and_texts_replace_the_formats(void **state)
 
     /* one whose result is no JSON: the records are given up, and nothing stops */
     const tr_transform_options broken = {
-        .target_id = "pipe", .pipes = true, .input_template = TR_VIEW("{\"a\": \"x <$.payload>\"}")};
+        .target_id = "pipe", .pipes = true, .input_template = TR_VIEW("{\"a\": 1<$.payload>}")};
     assert_int_equal(tr_transform_compile(&broken, &transform, &err), 0);
     sink s = {.base = {.put = sink_put, .free = sink_free}, .refuse = 2};
     o.transform = transform;
