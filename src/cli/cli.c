@@ -46,6 +46,8 @@ int tr_cli_exit_code(int code)
     switch (code) {
     case 0:
         return TR_EXIT_OK;
+    case TR_EINVAL: /* of what the command was given: arguments, files that it names */
+        return TR_EXIT_USAGE;
     case TR_ENOTFOUND:
         return TR_EXIT_NOT_FOUND;
     case TR_ECONFLICT:

@@ -178,7 +178,7 @@ static int fake(void *ctx, tr_error *err)
         (void)fputs("\r\033[K", stderr);
     if (!e) {
         int64_t ms = tr_clock_mono_ms() - began;
-        tr_cli_message(TR_LOG_INFO, "%" PRIu64 " events of %" PRIu64 " users written in %.1f s (%.0f/s)",
+        tr_cli_message(TR_LOG_INFO, "%" PRIu64 " events of %" PRIu64 " users are there, %.1f s (%.0f/s)",
                        events, c->users, (double)ms / 1000, (double)events * 1000 / (double)(ms ? ms : 1));
     }
     return e;

@@ -458,11 +458,12 @@ static int work(replaying *r, tr_error *err)
     tr_cli_on_stop(stop, r);
     int e = tr_replay_run(r->replay, &complete, err);
     tr_cli_on_stop(ignore_stop, NULL);
-    tell_end(r, complete, tr_clock_mono_ms() - began);
-    if (!e && complete && r->state_path[0])
-        (void)unlink(r->state_path);
     tr_replay_stats s;
     tr_replay_get_stats(r->replay, &s);
+    if (!e || s.done || s.failed) /* else it has not begun: the error says it all */
+        tell_end(r, complete, tr_clock_mono_ms() - began);
+    if (!e && complete && r->state_path[0])
+        (void)unlink(r->state_path);
     if (!e && s.differing)
         e = tr_fail(err, TR_ECONFLICT, "%" PRIu64 " events differ from what the table holds", s.differing);
     return e;

@@ -130,11 +130,12 @@ static void on_progress(void *ctx, const tr_replica_progress *p)
     if (all->bars.on) {
         tr_cli_bars_set(&all->bars, (size_t)(j - all->jobs), part, text);
     } else if (turned || now - j->told_ms >= QUIET_MS) {
+        /* the number 0 is left out: a lag that is not known */
         const tr_cli_field fields[] = {{.name = "table", .text = j->table},
                                        {.name = "phase", .text = tr_replica_phase_name(p->phase)},
                                        {.name = "scanned", .number = (int64_t)p->scanned},
                                        {.name = "changes", .number = (int64_t)p->changes},
-                                       {.name = "lag_ms", .number = p->lag_ms},
+                                       {.name = "lag_ms", .number = p->lag_ms > 0 ? p->lag_ms : 0},
                                        {NULL, NULL, 0}};
         tr_cli_tell(TR_LOG_INFO, fields, "%s", text);
         j->told_ms = now;
@@ -191,6 +192,12 @@ static void *run_job(void *ctx)
 {
     job *j = ctx;
     j->code = tr_replica_run(j->replica, &j->err);
+    if (!j->code && j->all->once && !tr_cli_stopped()) { /* what it came to, in the last message */
+        tr_replica_progress progress;
+        tr_replica_get_progress(j->replica, &progress);
+        j->told_ms = -QUIET_MS;
+        on_progress(j, &progress);
+    }
     if (!j->code && j->all->verify && !tr_cli_stopped())
         j->code = verify(j);
     return NULL;

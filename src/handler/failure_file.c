@@ -125,12 +125,47 @@ static int append(file_sink *s, tr_view line, tr_error *err)
     return e == TR_ENOTFOUND ? TR_EIO : e;
 }
 
+/* Text of programs may be any bytes; JSON must be UTF-8. */
+static tr_view as_utf8(tr_view text, tr_arena *arena)
+{
+    if (tr_utf8_valid(text))
+        return text;
+    tr_view copy = tr_arena_copy(arena, text);
+    char *bytes = (char *)(uintptr_t)copy.ptr;
+    for (size_t i = 0; i < copy.len; i++)
+        if ((unsigned char)bytes[i] >= 0x80)
+            bytes[i] = '?';
+    return copy;
+}
+
+/* Why it was given up, where the record does not say it itself: as a member, in place of the last brace. */
+static void add_cause(const tr_failure *f, tr_buf *line)
+{
+    tr_arena arena;
+    tr_view there;
+    tr_json_writer w;
+    tr_arena_init(&arena, TR__FAILURE_MAX);
+    bool told = tr_json_member(f->record, "responsePayload", &arena, &there) == 0;
+    if (!told && (f->error_type.len || f->error_message.len) && line->len) {
+        line->len--;
+        tr_buf_put_str(line, ",\"responsePayload\":");
+        tr_json_write_init(&w, line);
+        tr_json_begin_object(&w);
+        tr_json_member_string(&w, "errorType", as_utf8(f->error_type, &arena));
+        tr_json_member_string(&w, "errorMessage", as_utf8(f->error_message, &arena));
+        tr_json_end_object(&w);
+        tr_buf_putc(line, '}');
+    }
+    tr_arena_done(&arena);
+}
+
 static int file_put(tr_failure_sink *base, const tr_failure *failure, tr_error *err)
 {
     file_sink *s = (file_sink *)base;
     tr_buf line;
     tr_buf_init(&line, TR__FAILURE_MAX);
     tr__failure_compose(failure, &line);
+    add_cause(failure, &line);
     tr_buf_putc(&line, '\n');
     int e = tr_buf_status(&line) ? tr_fail(err, tr_buf_status(&line), "a failure record is too large") : 0;
     if (!e)

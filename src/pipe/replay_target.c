@@ -161,7 +161,7 @@ static int read_logged(tr_view event, tr_arena *arena, logged *ret, tr_error *er
         !tr_view_starts(pk, l.log) || pk.ptr[l.log.len] != '#' ||
         !tr_view_eq(tr_view_of(pk.ptr + pk.len - suffix.len, suffix.len), suffix))
         return tr_fail(
-            err, TR_EINVAL,
+            err, TR_EPARSE,
             "the event is none of a log: its detail lacks log, key, type or payload, or the key is "
             "not of that log");
     l.id = tr_view_of(pk.ptr + l.log.len + 1, pk.len - around);
@@ -216,7 +216,7 @@ static int complete(tr_replay *r, const logged *l, tr_buf *packed, tr_error *err
         if (e || found)
             return e;
     }
-    return tr_fail(err, TR_EINVAL,
+    return tr_fail(err, TR_EPARSE,
                    "the event is partial: %.*s %.*s, version %llu, is not in the log that could complete it",
                    TR_FMT(l->log), TR_FMT(l->id), (unsigned long long)l->version);
 }

@@ -145,6 +145,7 @@ static void exit_codes_tell_not_found_and_conflict(void **state)
     assert_int_equal(tr_cli_exit_code(TR_ENOTFOUND), 3);
     assert_int_equal(tr_cli_exit_code(TR_ECONFLICT), 4);
     assert_int_equal(tr_cli_exit_code(TR_EBUSY), 4);
+    assert_int_equal(tr_cli_exit_code(TR_EINVAL), 2);
     assert_int_equal(tr_cli_exit_code(TR_EIO), 1);
 }
 
