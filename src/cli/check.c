@@ -4,7 +4,10 @@
 #include "engine/engine.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <sys/stat.h>
+
+#define PATH_SIZE 4096
 
 static const tr_cli_option options[] = {{NULL, 0, NULL, NULL}};
 
@@ -22,15 +25,30 @@ static void tell(void *ctx, const char *problem)
     (void)tr_cli_print(tr_buf_view(line), &err);
 }
 
+/* Opening would make one. A store whose FORMAT alone is missing is damaged, which opening tells. */
+static bool is_ours(const char *dir)
+{
+    static const char *const names[] = {"FORMAT", "store/CURRENT"};
+    struct stat info;
+    char path[PATH_SIZE];
+    for (size_t i = 0; i < TR_COUNT(names); i++) {
+        int n = snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        if (n > 0 && (size_t)n < sizeof path && stat(path, &info) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int check(const char *dir, uint64_t *ret_problems, tr_error *err)
 {
     struct stat info;
     tr_buf line;
     tr_engine *engine;
     const tr_engine_options engine_options = {.dir = dir, .logger = tr_cli_logger()};
-    /* opening would make it */
     if (stat(dir, &info) || !S_ISDIR(info.st_mode))
         return tr_fail(err, TR_ENOTFOUND, "there is no directory %s", dir);
+    if (!is_ours(dir))
+        return tr_fail(err, TR_ENOTFOUND, "%s is no tailrace directory: there is no file FORMAT in it", dir);
     int e = tr_engine_open(&engine_options, &engine, err);
     if (e)
         return e;

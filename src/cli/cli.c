@@ -97,13 +97,18 @@ void tr_cli_refuse(tr_cli *cli, const char *message)
     cli->refused = true;
 }
 
+int tr_cli_print_failed(tr_error *err)
+{
+    reader_gone = errno == EPIPE;
+    return tr_fail(err, reader_gone ? TR_ECLOSED : TR_EIO, "writing to the standard output: %s",
+                   strerror(errno));
+}
+
 int tr_cli_print(tr_view text, tr_error *err)
 {
     if (text.len == 0 || (fwrite(text.ptr, 1, text.len, stdout) == text.len && fflush(stdout) == 0))
         return 0;
-    reader_gone = errno == EPIPE;
-    return tr_fail(err, reader_gone ? TR_ECLOSED : TR_EIO, "writing to the standard output: %s",
-                   strerror(errno));
+    return tr_cli_print_failed(err);
 }
 
 /* ----------------------------------------------------------------------------------------------- help */

@@ -87,6 +87,8 @@ int tr_cli_fail(const tr_error *err);
  * ends as usual, and tr_cli_fail says nothing and returns 0.
  */
 int tr_cli_print(tr_view text, tr_error *err);
+/** The same failure, with errno, for who wrote to stdout without it. */
+int tr_cli_print_failed(tr_error *err);
 /** The help text of a command. */
 void tr_cli_help(const tr_cli_command *command, tr_buf *out);
 

@@ -164,7 +164,7 @@ int tr_cli_print_line(tr_buf *text, tr_error *err)
     if (e)
         return tr_fail(err, e, "%s", tr_strerror(e));
     if (fwrite(text->ptr, 1, text->len, stdout) != text->len)
-        return tr_fail(err, TR_EIO, "writing to the standard output: %s", strerror(errno));
+        return tr_cli_print_failed(err);
     return 0;
 }
 
@@ -260,17 +260,17 @@ static int take_number(tr_cli_events *c, int option)
 {
     switch (option) {
     case OPT_MIN:
-        return tr_cli_number(c->cli, "--min", 1, TR_EVENT_VERSION_MAX, &c->min);
+        return tr_cli_number(c->cli, "min", 1, TR_EVENT_VERSION_MAX, &c->min);
     case OPT_MAX:
-        return tr_cli_number(c->cli, "--max", 1, TR_EVENT_VERSION_MAX, &c->max);
+        return tr_cli_number(c->cli, "max", 1, TR_EVENT_VERSION_MAX, &c->max);
     case OPT_LIMIT:
-        return tr_cli_number(c->cli, "--limit", 1, INT32_MAX, &c->limit);
+        return tr_cli_number(c->cli, "limit", 1, INT32_MAX, &c->limit);
     case OPT_PARALLEL:
-        return tr_cli_number(c->cli, "--parallel", 1, 1024, &c->parallel);
+        return tr_cli_number(c->cli, "parallel", 1, 1024, &c->parallel);
     case OPT_RATE:
-        return tr_cli_number(c->cli, "--rate", 1, 1000000, &c->rate);
+        return tr_cli_number(c->cli, "rate", 1, 1000000, &c->rate);
     case OPT_BATCH:
-        return tr_cli_number(c->cli, "--batch-size", 1, TR_SUBSCRIBED_MAX, &c->batch);
+        return tr_cli_number(c->cli, "batch-size", 1, TR_SUBSCRIBED_MAX, &c->batch);
     default:
         return take_time(c->cli, &c->at_ms);
     }

@@ -38,7 +38,7 @@ static int put_lines(tr_cli_to *to, const tr_subscribed *events, size_t count, s
             e = tr_cli_print_line(&to->text, err);
     }
     if (!e && fflush(stdout))
-        e = tr_fail(err, TR_EIO, "writing to the standard output: %s", strerror(errno));
+        e = tr_cli_print_failed(err);
     if (!e)
         *ret_done = count;
     return e;

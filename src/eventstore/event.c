@@ -147,13 +147,15 @@ static int pack_object(tr_view json, tr_arena *arena, tr_item *ret_item, tr_erro
     int e;
     tr_buf_init(&packed, TR__EVENT_JSON_MAX);
     tr_json_init(&r, json, arena);
-    if (tr_json_next(&r) != TR_JSON_OBJECT)
+    if (tr_json_next(&r) != TR_JSON_OBJECT) {
         e = tr_fail(err, TR_EPARSE, "an event is a JSON object%s%s", tr_json_error(&r) ? ": " : "",
                     tr_json_error(&r) ? tr_json_error(&r) : "");
-    else if ((e = tr_item_read_plain(&r, TR_PLAIN_EXACT, &packed, &problem)))
+    } else if ((e = tr_item_read_plain(&r, TR_PLAIN_EXACT, &packed, &problem))) {
+        e = e == TR_EEXIST ? TR_EPARSE : e; /* a name occurs twice: the text's fault, not the store's */
         (void)tr_item_error_to(&problem, e, &r, err);
-    else if (tr_json_next(&r) != TR_JSON_DONE)
+    } else if (tr_json_next(&r) != TR_JSON_DONE) {
         e = tr_fail(err, TR_EPARSE, "an event is one JSON object, nothing may follow it");
+    }
     if (!e) {
         *ret_item = tr_arena_copy(arena, tr_buf_view(&packed));
         if (!ret_item->ptr)
