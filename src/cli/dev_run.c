@@ -292,7 +292,7 @@ static int start_one(tr_dev_runner **list, const tr_dev_place *place, const tr_p
     return e;
 }
 
-/* Each function's code must be there. */
+/* Each function's code must be there, and load. */
 static int check_functions(const tr_dev_place *place, tr_error *err)
 {
     int e = 0;
@@ -303,6 +303,8 @@ static int check_functions(const tr_dev_place *place, tr_error *err)
         if (!handler_options(place, f, &o))
             continue;
         e = tr_handler_new(&o, &handler, &found);
+        if (!e)
+            e = tr_handler_check(handler, &found);
         tr_handler_free(handler);
         if (e)
             (void)tr_fail(err, e, "function %s: %s", f->name, found.message);
