@@ -200,6 +200,8 @@ size_t tr_number_format(tr_view packed, char *out);
 /** All digits, laid out as JavaScript does: plain decimal from 1e-6 up to, not including, 1e21, else
  * "1.5e-7", "1e+21". */
 size_t tr_number_format_js(tr_view packed, char *out);
+/** All digits, as plain JSON has them: the same, but plain decimal already from 1e-7, "0.00000015". */
+size_t tr_number_format_plain(tr_view packed, char *out);
 /** Sum or difference of packed numbers; TR_ELIMIT if the result leaves the range or needs more than 38
  * digits. */
 int tr_number_add(tr_view a, tr_view b, bool subtract, uint8_t *out, size_t *ret_len,
@@ -302,9 +304,9 @@ int tr_item_from_json(tr_view json, tr_arena *arena, tr_item *ret_item, tr_error
 /* ------------------------------------------------------------------------------------------ plain JSON */
 
 /**
- * Plain (unmarshalled) JSON: {"name":"text","n":1.5,…}. Numbers keep their exact digits, laid out as
- * JavaScript does (tr_number_format_js): plain decimal between 1e-7 and 1e21, an exponent at these and
- * outside. B is base64; sets are arrays in sorted order.
+ * Plain (unmarshalled) JSON: {"name":"text","n":1.5,…}. Numbers keep their exact digits
+ * (tr_number_format_plain): plain decimal from 1e-7 up to, not including, 1e21, an exponent outside. B is
+ * base64; sets are arrays in sorted order.
  */
 void tr_item_write_plain(tr_json_writer *writer, tr_item item);
 void tr_value_write_plain(tr_json_writer *writer, tr_value value);

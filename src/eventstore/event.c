@@ -18,7 +18,9 @@ static void write_number(tr_json_writer *w, tr_view packed, tr_event_numbers how
     double number = tr_number_to_double(packed);
     bool exact = how == TR_NUMBERS_EXACT || (tr_number_to_i64(packed, &whole) == 0) ||
                  number > (double)TR_EVENT_VERSION_MAX || number < -(double)TR_EVENT_VERSION_MAX;
-    len = exact ? tr_number_format_js(packed, text) : tr_double_format(number, text);
+    len = how == TR_NUMBERS_EXACT ? tr_number_format_plain(packed, text)
+          : exact                 ? tr_number_format_js(packed, text)
+                                  : tr_double_format(number, text);
     tr_json_value(w, tr_view_of(text, len));
 }
 

@@ -210,10 +210,10 @@ size_t tr__decimal_format(const tr__decimal *d, char *out)
     return (size_t)(o - out);
 }
 
-/* Number::toString of ECMAScript: plain decimal while the point stands within -5 to 21. */
-size_t tr__decimal_format_js(const tr__decimal *d, char *out)
+/* Plain decimal while the point stands within `least` to 21, else with an exponent. */
+static size_t format_within(const tr__decimal *d, int least, char *out)
 {
-    if (d->count == 0 || (d->point > -6 && d->point <= 21))
+    if (d->count == 0 || (d->point >= least && d->point <= 21))
         return tr__decimal_format(d, out);
     char *o = out;
     if (d->negative)
@@ -235,11 +235,24 @@ size_t tr__decimal_format_js(const tr__decimal *d, char *out)
     return (size_t)(o - out);
 }
 
+/* Number::toString of ECMAScript. */
+size_t tr__decimal_format_js(const tr__decimal *d, char *out)
+{
+    return format_within(d, -5, out);
+}
+
 size_t tr_number_format(tr_view packed, char *out)
 {
     tr__decimal d;
     tr__decimal_unpack(packed, &d);
     return tr__decimal_format(&d, out);
+}
+
+size_t tr_number_format_plain(tr_view packed, char *out)
+{
+    tr__decimal d;
+    tr__decimal_unpack(packed, &d);
+    return format_within(&d, -6, out);
 }
 
 size_t tr_number_format_js(tr_view packed, char *out)

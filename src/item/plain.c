@@ -27,7 +27,7 @@ void tr_value_write_plain(tr_json_writer *writer, tr_value value)
         tr_json_string(writer, value.payload);
         break;
     case TR_N:
-        tr_json_value(writer, tr_view_of(text, tr_number_format_js(value.payload, text)));
+        tr_json_value(writer, tr_view_of(text, tr_number_format_plain(value.payload, text)));
         break;
     case TR_B:
         tr_json_base64(writer, value.payload);

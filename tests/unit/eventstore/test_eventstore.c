@@ -348,7 +348,7 @@ static void test_events_in_json(void **state)
     world *w = *state;
     const char *text =
         "{\"aggregateId\":\"a\",\"version\":3,\"type\":\"T\",\"timestamp\":\"2026-01-01T00:00:00.000Z\","
-        "\"payload\":{\"big\":12345678901234567890,\"e\":\"\",\"n\":null,\"o\":{},\"tiny\":1e-7},"
+        "\"payload\":{\"big\":12345678901234567890,\"e\":\"\",\"n\":null,\"o\":{},\"tiny\":0.0000001},"
         "\"metadata\":[1,\"x\"]}";
     tr_event e;
     tr_buf out;

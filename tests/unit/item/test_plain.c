@@ -38,8 +38,9 @@ static void writes_unmarshalled_json(void **state)
         {"{\"N\":\"1000000000000000000000\"}", "1e+21", true},
         {"{\"N\":\"-1234567890123456789012\"}", "-1.234567890123456789012e+21", true},
         {"{\"N\":\"0.000001\"}", "0.000001", true},
-        {"{\"N\":\"0.0000001\"}", "1e-7", true},
-        {"{\"N\":\"-0.00000015\"}", "-1.5e-7", true},
+        {"{\"N\":\"0.0000001\"}", "0.0000001", true},
+        {"{\"N\":\"-0.00000015\"}", "-0.00000015", true},
+        {"{\"N\":\"0.000000099\"}", "9.9e-8", true},
         {"{\"N\":\"1e-130\"}", "1e-130", true},
         {"{\"N\":\"-0\"}", "0", true},
         {"{\"B\":\"AAEC\"}", "\"AAEC\"", false},
@@ -103,7 +104,7 @@ static void requests_in_javascripts_numbers(void **state)
     tr_value_write(&writer, value);
     tr_value_write_plain(&writer, value);
     tr_json_end_array(&writer);
-    assert_string_equal(tr_buf_cstr(&out), "[{\"N\":\"1e-7\"},{\"N\":\"0.0000001\"},1e-7]");
+    assert_string_equal(tr_buf_cstr(&out), "[{\"N\":\"1e-7\"},{\"N\":\"0.0000001\"},0.0000001]");
     tr_arena_done(&arena);
     tr_buf_done(&packed);
     tr_buf_done(&out);
