@@ -51,6 +51,8 @@ const char *tr_type_name(tr_type type);
 #define TR_ITEM_DEPTH_MAX 32
 /** Bytes of an item with its names (same source). */
 #define TR_ITEM_SIZE_MAX (400 * 1024)
+/** Bytes of an attribute's name, at the top and within maps (same source); one at least. */
+#define TR_ITEM_NAME_MAX 65535
 
 /** A packed value, taken apart. `payload` is borrowed. */
 typedef struct tr_value {
@@ -266,6 +268,8 @@ typedef enum tr_item_problem {
                               a] */
     TR_ITEM_DEPTH,         /**< past TR_ITEM_DEPTH_MAX levels */
     TR_ITEM_DUPLICATE_NAME,
+    TR_ITEM_NAME,  /**< `text`, the name, is empty or longer than TR_ITEM_NAME_MAX; not a failure: the item is
+                      packed nevertheless, for whoever has one already */
     TR_ITEM_MEMORY /**< the code tells: TR_ENOMEM, or TR_ELIMIT if the buffer's limit was reached */
 } tr_item_problem;
 
@@ -280,7 +284,8 @@ typedef struct tr_item_error {
 /**
  * Reads a map of attribute values, whose TR_JSON_OBJECT token was just read, into `out` as a packed item.
  * Errors: TR_EPARSE, TR_ELIMIT, TR_EEXIST, TR_ENOMEM, with the details in ret_error (required). After an
- * error the reader's place is undefined.
+ * error the reader's place is undefined. Where it returns 0, ret_error's problem is TR_ITEM_OK or
+ * TR_ITEM_NAME.
  */
 int tr_item_read(tr_json_reader *reader, tr_buf *out, tr_item_error *ret_error);
 /** Reads one attribute value, whose first token was just read; appends its encoded form. */

@@ -198,6 +198,10 @@ void tr__item_error_text(const tr_item_error *error, tr_buf *out, bool *ret_requ
     case TR_ITEM_DUPLICATE_NAME:
         tr_buf_put_str(out, WERE_INVALID "A map has two values of one name");
         return;
+    case TR_ITEM_NAME:
+        tr_buf_put_str(out, error->text.len ? "Attribute name is too large, must be less than 65536 bytes"
+                                            : "Empty attribute name");
+        return;
     case TR_ITEM_WRONG_JSON_TYPE: /* what was let through: {"NULL": "no"} */
         *ret_request = true;
         tr_buf_put_str(out, WERE_INVALID "Null attribute value types must have the value of true");

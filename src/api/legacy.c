@@ -185,6 +185,10 @@ int tr__legacy_check_updates(tr_call *c, const tr_list *updates)
         const tr_legacy_update *u = &list[i];
         tr_type type = u->value.value.type;
         bool set = type == TR_SS || type == TR_NS || type == TR_BS;
+        if (u->attribute.len == 0)
+            return tr__invalid(c, "Empty attribute name");
+        if (u->attribute.len > TR_ITEM_NAME_MAX)
+            return tr__invalid(c, "Attribute name is too large, must be less than 65536 bytes");
         int e = u->value.given ? check_value(c, &u->value) : 0;
         if (e)
             return e;

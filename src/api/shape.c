@@ -152,8 +152,7 @@ static int read_item(tr_shape_reader *r, tr_attributes *out)
     int e = tr_item_read(&r->json, r->scratch, &out->error);
     if (e)
         e = keep_error(r, &before, e, true, false, &out->error);
-    else {
-        out->error.problem = TR_ITEM_OK;
+    else if (out->error.problem == TR_ITEM_OK) {
         out->item = tr_arena_copy(r->arena, tr_buf_view(r->scratch));
         if (!out->item.ptr)
             e = TR_ENOMEM;
@@ -173,7 +172,6 @@ static int read_value(tr_shape_reader *r, bool field, tr_attribute *out)
     int e = tr_value_read(&r->json, &packer, &out->error);
     if (e)
         return keep_error(r, &before, e, false, field, &out->error);
-    out->error.problem = TR_ITEM_OK;
     tr_view packed = tr_arena_copy(r->arena, tr_buf_view(r->scratch));
     if (!packed.ptr)
         return TR_ENOMEM;

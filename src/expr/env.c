@@ -224,6 +224,8 @@ static int read_value(tr_expr_env *env, tr_json_reader *reader, tr_buf *scratch,
     int r = tr_value_read(reader, &packer, &env->item_error);
     if (r < 0)
         return r;
+    if (env->item_error.problem != TR_ITEM_OK) /* an attribute's name in it */
+        return TR_EPARSE;
     if ((r = tr_buf_status(scratch)) < 0) {
         env->item_error.problem = TR_ITEM_MEMORY;
         return r;
@@ -369,7 +371,7 @@ static int check_names(const tr_expr_env *env, tr_error *err)
         const tr_expr_name *n = &env->names[i];
         const char *what = !n->name.ptr       ? "null"
                            : n->name.len == 0 ? "Empty attribute name"
-                           : n->name.len > 65535
+                           : n->name.len > TR_ITEM_NAME_MAX
                                ? "Attribute name is too large, must be less than 65536 bytes"
                                : NULL;
         if (what)

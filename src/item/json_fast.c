@@ -79,7 +79,7 @@ bool tr__read_plain_members(tr_json_reader *reader, tr_packer *packer)
         tr_view name = {p, 0};
         p = tr__json_scan(p, end, true);
         name.len = (size_t)(p - name.ptr);
-        if (end - p < AHEAD + 4 || p[0] != '"' || p[1] != ':')
+        if (end - p < AHEAD + 4 || p[0] != '"' || p[1] != ':' || tr__name_odd(name))
             return false;
         scalar s;
         const char *next = p[2] == '{' && p[3] == '"' ? read_scalar(p + 4, end, &s) : NULL;

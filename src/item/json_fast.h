@@ -10,6 +10,12 @@
 
 #include "pack.h"
 
+/** One that the service does not take. */
+static inline bool tr__name_odd(tr_view name)
+{
+    return name.len - 1 >= TR_ITEM_NAME_MAX; /* an empty one's is the largest of all */
+}
+
 /**
  * Within an object: packs members of the usual form as long as they come. True if the name of a further one
  * was read (token KEY, its text in the reader, not packed); false if the reader stands before the rest of the

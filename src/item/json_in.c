@@ -164,13 +164,15 @@ static int read_set(tr_json_reader *reader, tr_packer *packer, tr_type type, tr_
     return e ? fail_buf(error, reader, packer) : 0;
 }
 
+static int read_value(tr_json_reader *reader, tr_packer *packer, tr_item_error *error);
+
 static int read_list(tr_json_reader *reader, tr_packer *packer, tr_item_error *error)
 {
     if (reader->token != TR_JSON_ARRAY)
         return fail_token(error, reader, TR_L);
     tr_pack_list_begin(packer);
     while (tr_json_next(reader) != TR_JSON_ARRAY_END) {
-        int e = tr_value_read(reader, packer, error);
+        int e = read_value(reader, packer, error);
         if (e)
             return e;
     }
@@ -181,9 +183,11 @@ static int read_list(tr_json_reader *reader, tr_packer *packer, tr_item_error *e
 static int read_members(tr_json_reader *reader, tr_packer *packer, tr_item_error *error)
 {
     while (tr__read_plain_members(reader, packer) || tr_json_next(reader) == TR_JSON_KEY) {
+        if (TR_UNLIKELY(tr__name_odd(reader->text)) && error->problem == TR_ITEM_OK)
+            *error = (tr_item_error){.problem = TR_ITEM_NAME, .token = TR_JSON_KEY, .text = reader->text};
         tr_pack_name(packer, reader->text);
         tr_json_next(reader);
-        int e = tr_value_read(reader, packer, error);
+        int e = read_value(reader, packer, error);
         if (e)
             return e;
     }
@@ -238,40 +242,47 @@ static int check_extra(tr_json_reader *reader, tr_buf *out, tr_type type, tr_ite
     return read_typed(reader, &aside, type, error);
 }
 
-int tr_value_read(tr_json_reader *reader, tr_packer *packer, tr_item_error *ret_error)
+static int read_value(tr_json_reader *reader, tr_packer *packer, tr_item_error *error)
 {
     if (reader->token != TR_JSON_OBJECT) {
         if (reader->token == TR_JSON_ERROR)
-            return fail_json(ret_error, reader);
-        return fail(ret_error, TR_EPARSE, TR_ITEM_NOT_OBJECT, reader, TR_NONE);
+            return fail_json(error, reader);
+        return fail(error, TR_EPARSE, TR_ITEM_NOT_OBJECT, reader, TR_NONE);
     }
     if (tr__packer_level(packer) > TR_ITEM_DEPTH_MAX)
-        return fail(ret_error, TR_ELIMIT, TR_ITEM_DEPTH, reader, TR_NONE);
+        return fail(error, TR_ELIMIT, TR_ITEM_DEPTH, reader, TR_NONE);
     unsigned named = 0; /* types that have a value */
     while (tr_json_next(reader) == TR_JSON_KEY) {
         tr_type type = type_named(reader->text);
         tr_json_next(reader);
         int e = 0;
         if (type == TR_NONE || reader->token == TR_JSON_NULL) /* the service looks past both */
-            e = tr_json_skip(reader) ? fail_json(ret_error, reader) : 0;
+            e = tr_json_skip(reader) ? fail_json(error, reader) : 0;
         else if (named++ == 0)
-            e = read_typed(reader, packer, type, ret_error);
+            e = read_typed(reader, packer, type, error);
         else
-            e = check_extra(reader, packer->out, type, ret_error);
+            e = check_extra(reader, packer->out, type, error);
         if (e)
             return e;
     }
     if (reader->token != TR_JSON_OBJECT_END)
-        return fail_json(ret_error, reader);
+        return fail_json(error, reader);
     if (named != 1)
-        return fail(ret_error, TR_EPARSE, named ? TR_ITEM_MANY_TYPES : TR_ITEM_NO_TYPE, reader, TR_NONE);
-    return tr_buf_status(packer->out) ? fail_buf(ret_error, reader, packer) : 0;
+        return fail(error, TR_EPARSE, named ? TR_ITEM_MANY_TYPES : TR_ITEM_NO_TYPE, reader, TR_NONE);
+    return tr_buf_status(packer->out) ? fail_buf(error, reader, packer) : 0;
+}
+
+int tr_value_read(tr_json_reader *reader, tr_packer *packer, tr_item_error *ret_error)
+{
+    ret_error->problem = TR_ITEM_OK;
+    return read_value(reader, packer, ret_error);
 }
 
 int tr_item_read(tr_json_reader *reader, tr_buf *out, tr_item_error *ret_error)
 {
     if (reader->token != TR_JSON_OBJECT)
         return fail_token(ret_error, reader, TR_M);
+    ret_error->problem = TR_ITEM_OK;
     tr_packer packer;
     tr_packer_init(&packer, out);
     tr_pack_item_begin(&packer);

@@ -15,6 +15,7 @@ static const char *const problem_text[] = {
     [TR_ITEM_SET_DUPLICATE] = "a set holds a value twice",
     [TR_ITEM_DEPTH] = "lists and maps are nested deeper than 32 levels",
     [TR_ITEM_DUPLICATE_NAME] = "a name occurs twice in one object",
+    [TR_ITEM_NAME] = "an attribute's name must have 1 to 65535 bytes",
     [TR_ITEM_MEMORY] = "out of memory, or larger than allowed",
 };
 

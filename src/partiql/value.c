@@ -162,6 +162,10 @@ static int read_key(tr__ql *q, names **list, const place *at, tr_view *ret_name,
     int e = tr__ql_text(q, &token, ret_name);
     if (e)
         return e;
+    if (ret_name->len == 0)
+        (void)tr__ql_fault(q, "Path component cannot be an empty string");
+    else if (ret_name->len > TR_ITEM_NAME_MAX)
+        (void)tr__ql_fault(q, "Attribute name is too large, must be less than 65536 bytes");
     for (const names *k = *list; k; k = k->next)
         *ret_again |= tr_view_eq(k->name, *ret_name);
     if (*ret_again)

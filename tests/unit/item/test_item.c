@@ -109,6 +109,41 @@ static void both_paths_pack_the_same(void **state)
         assert_true(tr_view_eq(item_of(f, forms[i]), tr_buf_view(&f->other)));
 }
 
+/* Told, and packed nevertheless; what is wrong besides comes before it. */
+static void tells_names_that_the_service_does_not_take(void **state)
+{
+    fixture *f = *state;
+    static const struct {
+        const char *before, *after;
+        tr_item_problem problem; /* with any name */
+    } forms[] = {
+        {"{\"a\":{\"S\":\"x\"},\"", "\":{\"S\":\"y\"},\"zz\":{\"BOOL\":true}}", TR_ITEM_OK},
+        {"{ \"", "\" : {\"B\":\"AA==\"}}", TR_ITEM_OK},
+        {"{\"m\":{\"L\":[{\"M\":{\"", "\":{\"N\":\"1\"}}}]},\"z\":{\"S\":\"\"}}", TR_ITEM_OK},
+        {"{\"m\":{\"M\":{\"", "\":{\"N\":\"x\"}}}}", TR_ITEM_NUMBER},
+    };
+    static const size_t lengths[] = {0, 1, TR_ITEM_NAME_MAX, TR_ITEM_NAME_MAX + 1};
+    for (size_t i = 0; i < TR_COUNT(forms) * TR_COUNT(lengths); i++) {
+        size_t form = i / TR_COUNT(lengths), len = lengths[i % TR_COUNT(lengths)];
+        bool odd = len == 0 || len > TR_ITEM_NAME_MAX;
+        tr_buf_reset(&f->other);
+        tr_buf_put_str(&f->other, forms[form].before);
+        for (size_t n = 0; n < len; n++)
+            tr_buf_putc(&f->other, 'n');
+        tr_buf_put_str(&f->other, forms[form].after);
+        tr_json_reader reader;
+        tr_item_error error;
+        tr_json_init(&reader, tr_buf_view(&f->other), &f->arena);
+        tr_json_next(&reader);
+        tr_buf_reset(&f->out);
+        bool fails = forms[form].problem != TR_ITEM_OK;
+        assert_int_equal(tr_item_read(&reader, &f->out, &error), fails ? TR_EPARSE : 0);
+        assert_int_equal(error.problem, fails ? forms[form].problem : odd ? TR_ITEM_NAME : TR_ITEM_OK);
+        if (!fails && odd)
+            assert_int_equal(error.text.len, len);
+    }
+}
+
 static void tells_what_is_wrong(void **state)
 {
     fixture *f = *state;
@@ -633,6 +668,7 @@ int main(void)
         T(all_types_both_ways),
         T(both_paths_pack_the_same),
         T(tells_what_is_wrong),
+        T(tells_names_that_the_service_does_not_take),
         T(errors_carry_details),
         T(nesting_ends_at_32_levels),
         T(error_texts_name_the_place),
