@@ -62,7 +62,8 @@ const tr_cli_command *const tr_cli_commands[] = {&probe, NULL};
 /* Runs the words of a line. */
 static int call(const char *line)
 {
-    char text[256], *argv[16];
+    static char text[256]; /* a program's arguments live as long as it does */
+    char *argv[16];
     int argc = 0;
     (void)snprintf(text, sizeof text, "tailrace %s", line);
     for (char *word = strtok(text, " "); word; word = strtok(NULL, " "))
