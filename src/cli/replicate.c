@@ -55,7 +55,7 @@ typedef struct job {
     int code;
     tr_error err;
     tr_verify_result verified;
-    uint64_t told;
+    uint64_t told, told_changes;
     int64_t began_ms, told_ms, scan_began_ms;
     uint64_t scanned_before; /* of the scan, by an earlier process */
     tr_replica_phase told_phase;
@@ -139,6 +139,7 @@ static void on_progress(void *ctx, const tr_replica_progress *p)
                                        {NULL, NULL, 0}};
         tr_cli_tell(TR_LOG_INFO, fields, "%s", text);
         j->told_ms = now;
+        j->told_changes = p->changes;
     }
 }
 
@@ -195,8 +196,10 @@ static void *run_job(void *ctx)
     if (!j->code && j->all->once && !tr_cli_stopped()) { /* what it came to, in the last message */
         tr_replica_progress progress;
         tr_replica_get_progress(j->replica, &progress);
-        j->told_ms = -QUIET_MS;
-        on_progress(j, &progress);
+        if (progress.changes != j->told_changes) {
+            j->told_ms = -QUIET_MS;
+            on_progress(j, &progress);
+        }
     }
     if (!j->code && j->all->verify && !tr_cli_stopped())
         j->code = verify(j);
