@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/kept.h"
 
+#include <stdio.h>
+
 /* A request's arena: items of a 16 MB body, their packed forms, and what reading them back takes. */
 #define ARENA_LIMIT ((size_t)256 * 1024 * 1024)
 /* Kept between requests, so that common ones allocate nothing. */
@@ -19,8 +21,14 @@ static void drop_unfinished(tr_api *api)
         tr_view after = tr_view_of(name, next->name.len);
         tr_error err;
         memcpy(name, next->name.ptr, next->name.len);
-        if (next->status == TR_CREATING)
+        if (next->status == TR_CREATING) {
+            (void)fprintf(
+                stderr,
+                "tailrace: table %.*s is dropped: the server ended while it was filled by a restore "
+                "or an import; ask for it again\n",
+                TR_FMT(after));
             (void)tr_engine_delete_table(api->engine, next, &err);
+        }
         next = tr_engine_next_table(api->engine, after);
     }
 }

@@ -57,6 +57,10 @@ int tr__check_tags(tr_call *c, const tr_list *tags)
             return length_error(c, i, "key", t[i].key, "greater", 1);
         if (t[i].key.len > TAG_KEY_MAX * 4)
             return length_error(c, i, "key", t[i].key, "less", TAG_KEY_MAX);
+        if (tr_view_starts(t[i].key, TR_VIEW("aws:"))) /* reserved (same source) */
+            return tr__invalid(c,
+                               "One or more parameter values were invalid: Tag keys may not begin with the "
+                               "reserved prefix aws:");
         if (t[i].value.len > TAG_VALUE_MAX * 4)
             return length_error(c, i, "value", t[i].value, "less", TAG_VALUE_MAX);
         for (uint32_t k = 0; k < i; k++)
