@@ -115,6 +115,10 @@ typedef struct tr_client_options {
     unsigned attempts;  /**< per request; 0: 4 (the SDKs' standard mode has 3, DynamoDB's old default 10). */
     int64_t timeout_ms; /**< of one attempt; 0: 30,000. */
     int64_t connect_timeout_ms; /**< 0: 5,000. */
+    /** Optional: called on the I/O thread for a request that found nobody to connect to; it may block. True:
+     * the request is sent again soon, which does not count as an attempt. HTTP only. */
+    bool (*unreachable)(void *ctx);
+    void *unreachable_ctx;
     tr_logger logger;
 } tr_client_options;
 

@@ -10,9 +10,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* The opener of a directory locks it before it listens on the socket: how long a second one waits for that.
- */
-#define SOCKET_WAIT_MS 3000
+/* The opener of a directory locks it before it listens on the socket, and it may end between our finding that
+ * out and our connecting to it: how long a second one tries to open or to connect. */
+#define JOIN_PATIENCE_MS 10000
+#define JOIN_PAUSE_NS    20000000
+
+/* Where another process opened the directory. Should it end while we begin, we go on as the opener: requests
+ * go through the same socket, to ourselves. Later the one that had it may be restarting, and gets it back. */
+struct tr_cli_joined {
+    pthread_mutex_t lock;
+    tr_server_options options;
+    tr_server *server; /* once we are the opener */
+    int64_t until_ms;
+};
 
 bool tr_cli_where_take(tr_cli_where *where, int option, tr_cli *cli)
 {
@@ -104,25 +114,86 @@ static int local_client(const tr_cli_where *where, tr_server *server, tr_client 
     return e;
 }
 
-/* Another process has the directory: through its socket, once it is there. */
-static int join_opener(const tr_cli_where *where, tr_client **ret, tr_error *err)
+/* On a client's I/O thread: true if it is to try again. */
+static bool open_instead(void *ctx)
+{
+    tr_cli_joined *j = ctx;
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/FORMAT", j->options.data_dir);
+    (void)pthread_mutex_lock(&j->lock);
+    bool again = tr_clock_mono_ms() < j->until_ms && !tr_cli_stopped();
+    /* what was removed meanwhile is not made anew */
+    if (again && !j->server && n > 0 && (size_t)n < sizeof path && access(path, F_OK) == 0) {
+        tr_error err;
+        int e = tr_server_new(&j->options, &j->server, &err);
+        again = !e || e == TR_EBUSY;
+    }
+    (void)pthread_mutex_unlock(&j->lock);
+    return again;
+}
+
+static int joined_client(const tr_cli_where *where, tr_cli_joined *joined, tr_client **ret, tr_error *err)
 {
     char endpoint[4096];
     int e = socket_endpoint(where->data, endpoint, sizeof endpoint, err);
     if (e)
         return e;
-    int64_t give_up = tr_clock_mono_ms() + SOCKET_WAIT_MS;
-    while (access(endpoint + strlen("unix:"), R_OK | W_OK) != 0 && tr_clock_mono_ms() < give_up)
-        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-    if (access(endpoint + strlen("unix:"), R_OK | W_OK) != 0)
-        return tr_fail(err, TR_EBUSY, "%s is in use by another process, which has no socket there (%s)",
-                       where->data, endpoint + strlen("unix:"));
-    return new_client(where, endpoint, NULL, ret, err);
+    const tr_client_options options = {.endpoint = endpoint,
+                                       .region = where->region,
+                                       .profile = where->profile,
+                                       .unreachable = open_instead,
+                                       .unreachable_ctx = joined,
+                                       .logger = tr_cli_logger()};
+    return tr_client_new(&options, ret, err);
+}
+
+static void leave(tr_cli_joined *joined)
+{
+    if (!joined)
+        return;
+    tr_server_free(joined->server);
+    (void)pthread_mutex_destroy(&joined->lock);
+    tr_free(joined);
+}
+
+static int join(const tr_cli_where *where, const tr_server_options *options, tr_cli_place *ret, tr_error *err)
+{
+    tr_cli_joined *joined = tr_calloc(1, sizeof *joined);
+    if (!joined)
+        return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
+    (void)pthread_mutex_init(&joined->lock, NULL);
+    joined->options = *options;
+    joined->until_ms = tr_clock_mono_ms() + JOIN_PATIENCE_MS;
+    int e = joined_client(where, joined, &ret->client, err);
+    if (e)
+        leave(joined);
+    else
+        ret->joined = joined;
+    return e;
+}
+
+/* Opens the directory, or finds another process' socket in it: then TR_EBUSY, and *ret_socket is true. */
+static int open_or_find(const tr_server_options *options, tr_server **ret, bool *ret_socket, tr_error *err)
+{
+    char endpoint[4096];
+    int e = socket_endpoint(options->data_dir, endpoint, sizeof endpoint, err);
+    if (e)
+        return e;
+    const char *path = endpoint + strlen("unix:");
+    int64_t give_up = tr_clock_mono_ms() + JOIN_PATIENCE_MS;
+    while ((e = tr_server_new(options, ret, err)) == TR_EBUSY &&
+           !(*ret_socket = access(path, R_OK | W_OK) == 0) && tr_clock_mono_ms() < give_up)
+        (void)nanosleep(&(struct timespec){.tv_nsec = JOIN_PAUSE_NS}, NULL);
+    if (e == TR_EBUSY && !*ret_socket)
+        return tr_fail(err, e, "%s is in use by another process, which has no socket there (%s)",
+                       options->data_dir, path);
+    return e;
 }
 
 static int open_data(const tr_cli_where *where, tr_cli_place *ret, tr_error *err)
 {
     tr_cli_place place = {0};
+    bool has_socket = false;
     if (!where->makes && access(where->data, F_OK) != 0)
         return tr_fail(
             err, TR_ENOTFOUND,
@@ -130,9 +201,9 @@ static int open_data(const tr_cli_where *where, tr_cli_place *ret, tr_error *err
             where->data);
     tr_server_options options = {
         .data_dir = where->data, .socket = true, .region = where->region, .logger = tr_cli_logger()};
-    int e = tr_server_new(&options, &place.server, err);
-    if (e == TR_EBUSY)
-        e = join_opener(where, &place.client, err);
+    int e = open_or_find(&options, &place.server, &has_socket, err);
+    if (e == TR_EBUSY && has_socket)
+        e = join(where, &options, &place, err);
     else if (!e)
         e = local_client(where, place.server, &place.client, err);
     if (e)
@@ -188,14 +259,15 @@ int tr_cli_another_client(const tr_cli_where *given, const tr_cli_place *place, 
         return e;
     if (place->server)
         return local_client(where, place->server, ret_client, err);
-    if (where->data)
-        return join_opener(where, ret_client, err);
+    if (where->data && place->joined)
+        return joined_client(where, place->joined, ret_client, err);
     return new_client(where, where->endpoint, NULL, ret_client, err);
 }
 
 void tr_cli_disconnect(tr_cli_place *place)
 {
     tr_client_free(place->client);
+    leave(place->joined);
     tr_server_free(place->server);
     *place = (tr_cli_place){0};
 }

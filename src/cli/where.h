@@ -42,11 +42,13 @@ typedef struct tr_cli_where {
  * is none) is told, and the next tr_cli_next ends the command. */
 bool tr_cli_where_take(tr_cli_where *where, int option, tr_cli *cli);
 
-/** A connection of a command: the client, and the server behind it where this process opened the directory.
- */
+typedef struct tr_cli_joined tr_cli_joined;
+/** A connection of a command: the client, and what is behind it where it is a directory: the server if this
+ * process opened it, else what becomes the opener if the other process ends just then. */
 typedef struct tr_cli_place {
     tr_client *client;
     tr_server *server; /* NULL: somewhere else */
+    tr_cli_joined *joined;
 } tr_cli_place;
 
 int tr_cli_connect(const tr_cli_where *where, tr_cli_place *ret_place, tr_error *err);

@@ -17,6 +17,8 @@ struct tr_client {
     tr_transport *transport;
     bool is_http; /* our own transport */
     unsigned attempts;
+    bool (*unreachable)(void *ctx); /* or NULL */
+    void *unreachable_ctx;
     char *region; /* of other transports */
     atomic_bool closing, is_tailrace;
     atomic_uint_fast64_t requests[TR_SERVICE_COUNT];
@@ -58,7 +60,7 @@ static tr_view put_copy(char **at, tr_view v)
 static struct call *new_call(tr_client *client, const tr_request *request, tr_reply_fn *fn, void *ctx)
 {
     unsigned most = request->attempts ? request->attempts : client->attempts;
-    bool repeats = most > 1; /* else the transport's copy is enough */
+    bool repeats = most > 1 || client->unreachable; /* else the transport's copy is enough */
     tr_view operation = tr_view_str(request->operation);
     size_t count = repeats ? request->header_count : 0,
            bytes = repeats ? operation.len + request->body.len + 2 : 0;
@@ -116,7 +118,15 @@ static void repeat(void *ctx)
 static bool will_repeat(struct call *call, int code, const tr_reply *reply, const tr_error *err)
 {
     tr_client *client = call->client;
-    if (call->made >= call->most || atomic_load(&client->closing))
+    if (atomic_load(&client->closing))
+        return false;
+    if (code == TR_ECONNECT && client->unreachable && client->unreachable(client->unreachable_ctx)) {
+        call->made--; /* nothing was sent */
+        return client->transport->schedule(client->transport,
+                                           tr_backoff_ms(&client->rng, 0, BASE_MS, PAUSE_MAX_MS), repeat,
+                                           call) == 0;
+    }
+    if (call->made >= call->most)
         return false;
     int64_t pause = 0;
     switch (tr__retry_of(code, err)) {
@@ -232,6 +242,8 @@ int tr_client_new(const tr_client_options *options, tr_client **ret_client, tr_e
     tr_rng_seed(&client->rng, seed);
     client->attempts = options->attempts ? options->attempts : ATTEMPTS;
     client->is_http = !options->transport;
+    client->unreachable = client->is_http ? options->unreachable : NULL;
+    client->unreachable_ctx = options->unreachable_ctx;
     int code = 0;
     if (client->is_http) {
         code = tr__http_transport_new(options, &client->transport, err);

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define HEADERS_LIMIT (256 * 1024) /* of an answer's headers, bytes */
@@ -447,6 +448,15 @@ static int parse_headers(tr__transfer *transfer, tr_http_reply *reply)
     return 0;
 }
 
+/* libcurl's own text names the URL's host, which nobody connects to. */
+static void name_socket(tr__transfer *transfer)
+{
+    long number = 0;
+    (void)tr__curl.easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &number);
+    (void)snprintf(transfer->curl_error, sizeof transfer->curl_error, "cannot connect to %.200s%s%.40s",
+                   transfer->unix_path, number ? ": " : "", number ? strerror((int)number) : "");
+}
+
 static void finish(tr__transfer *transfer, CURLcode result)
 {
     tr_http_client *client = transfer->client;
@@ -457,6 +467,8 @@ static void finish(tr__transfer *transfer, CURLcode result)
                    : tr_buf_status(&transfer->answer) ? tr_buf_status(&transfer->answer)
                    : tr_buf_status(&transfer->head)   ? tr_buf_status(&transfer->head)
                                                       : code_of(result);
+        if (code == TR_ECONNECT && transfer->unix_path[0])
+            name_socket(transfer);
         const char *text = code == TR_ELIMIT         ? "the answer is too large"
                            : transfer->sent > 1      ? "the connection was closed before an answer came"
                            : code == TR_ECANCELED    ? "canceled"
