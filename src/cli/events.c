@@ -7,91 +7,63 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    OPT_TABLE = 0x100,
-    OPT_LEGACY,
-    OPT_FORCE,
-    OPT_STRICT,
-    OPT_EXPECT,
-    OPT_ATOMIC,
-    OPT_PARALLEL,
-    OPT_MIN,
-    OPT_MAX,
-    OPT_REVERSE,
-    OPT_LIMIT,
-    OPT_AFTER,
-    OPT_BEFORE,
-    OPT_PAGE_TOKEN,
-    OPT_ALL,
-    OPT_AT,
-    OPT_RULES,
-    OPT_WITH,
-    OPT_SNAPSHOTS,
-    OPT_STREAM,
-    OPT_FROM,
-    OPT_UNTIL,
-    OPT_TO,
-    OPT_STATE,
-    OPT_BUS,
-    OPT_MESSAGE,
-    OPT_ON_FAILURE,
-    OPT_VERSION,
-    OPT_TYPE,
-    OPT_RATE,
-    OPT_BATCH,
-    OPT_ONCE,
-    OPT_REBUILD
-};
-
 static const tr_cli_option options[] = {
-    {"table", OPT_TABLE, "TABLE", "the events' table (" TR_EVENT_TABLE "; legacy layout: the store's id)"},
-    {"legacy", OPT_LEGACY, NULL, "castore's legacy layout: one table per store"},
-    {"stream", OPT_STREAM, NULL, "init: with the change stream that publishing and subscriptions need"},
-    {"snapshots", OPT_SNAPSHOTS, "TABLE",
-     "init: make a table for snapshots too\naggregate: begin at snapshots in TABLE, and take them"},
-    {"expect", OPT_EXPECT, "any|none|exists",
+    {"table", TR_CLI_EVENTS_TABLE, "TABLE",
+     "the events' table (" TR_EVENT_TABLE "; legacy layout: the store's id)"},
+    {"legacy", TR_CLI_EVENTS_LEGACY, NULL, "castore's legacy layout: one table per store"},
+    {"stream", TR_CLI_EVENTS_STREAM, NULL,
+     "init: with the change stream that publishing and subscriptions need"},
+    {"snapshots", TR_CLI_EVENTS_SNAPSHOTS, "TABLE",
+     "init: make a table for snapshots too\naggregate, and to a bus with state-carrying messages: begin at "
+     "snapshots in\nTABLE, and take one when --snapshot-every says so"},
+    {"snapshot-every", TR_CLI_EVENTS_SNAPSHOT_EVERY, "N",
+     "take a snapshot where N events or more were folded behind the one before\n(100)"},
+    {"expect", TR_CLI_EVENTS_EXPECT, "any|none|exists",
      "push, group: what events without a version want: any (default: the next\nversion), none (a new "
      "aggregate), exists "
      "(an aggregate with events)"},
-    {"force", OPT_FORCE, NULL, "push, group: overwrite events that are there"},
-    {"strict", OPT_STRICT, NULL, "push, group: refuse a version whose predecessor is missing"},
-    {"atomic", OPT_ATOMIC, NULL, "push: all events in one transaction"},
-    {"parallel", OPT_PARALLEL, "N", "push: so many aggregates at once (1)"},
-    {"min", OPT_MIN, "VERSION", "get: from this version"},
-    {"max", OPT_MAX, "VERSION", "get, aggregate: up to this version"},
-    {"reverse", OPT_REVERSE, NULL, "get, list: newest first"},
-    {"limit", OPT_LIMIT, "N", "get: at most N events; list: of a page"},
-    {"after", OPT_AFTER, "TIME", "list: begun at this time or later"},
-    {"before", OPT_BEFORE, "TIME", "list: begun at this time or earlier"},
-    {"page-token", OPT_PAGE_TOKEN, "TOKEN", "list: go on where a page ended"},
-    {"all", OPT_ALL, NULL, "list: all pages"},
-    {"at", OPT_AT, "TIME", "aggregate: as it was then (RFC 3339)"},
-    {"rules", OPT_RULES, "FILE",
+    {"force", TR_CLI_EVENTS_FORCE, NULL, "push, group: overwrite events that are there"},
+    {"strict", TR_CLI_EVENTS_STRICT, NULL, "push, group: refuse a version whose predecessor is missing"},
+    {"atomic", TR_CLI_EVENTS_ATOMIC, NULL, "push: all events in one transaction"},
+    {"parallel", TR_CLI_EVENTS_PARALLEL, "N", "push: so many aggregates at once (1)"},
+    {"min", TR_CLI_EVENTS_MIN, "VERSION", "get: from this version"},
+    {"max", TR_CLI_EVENTS_MAX, "VERSION", "get, aggregate: up to this version"},
+    {"reverse", TR_CLI_EVENTS_REVERSE, NULL, "get, list: newest first"},
+    {"limit", TR_CLI_EVENTS_LIMIT, "N", "get: at most N events; list: of a page"},
+    {"after", TR_CLI_EVENTS_AFTER, "TIME", "list: begun at this time or later"},
+    {"before", TR_CLI_EVENTS_BEFORE, "TIME", "list: begun at this time or earlier"},
+    {"page-token", TR_CLI_EVENTS_PAGE_TOKEN, "TOKEN", "list: go on where a page ended"},
+    {"all", TR_CLI_EVENTS_ALL, NULL, "list: all pages"},
+    {"at", TR_CLI_EVENTS_AT, "TIME", "aggregate: as it was then (RFC 3339)"},
+    {"rules", TR_CLI_EVENTS_RULES, "FILE",
      "aggregate, publish, project: how events are folded, in JSON (else payloads are merged)"},
-    {"with", OPT_WITH, "FILE",
+    {"with", TR_CLI_EVENTS_WITH, "FILE",
      "aggregate: fold these events in too, without pushing them (-: standard input)"},
-    {"type", OPT_TYPE, "TYPE",
+    {"type", TR_CLI_EVENTS_TYPE, "TYPE",
      "subscribe, publish, pour, project: events of this type; may be given several times"},
-    {"from", OPT_FROM, "WHERE",
+    {"from", TR_CLI_EVENTS_FROM, "WHERE",
      "subscribe, publish: beginning, now, a time or -15m, and give an earlier\nposition up; without, where "
      "the "
      "last run ended, at first at the beginning\n(publish: now)\npour: events of this time or later"},
-    {"until", OPT_UNTIL, "TIME", "pour: events of this time or earlier"},
-    {"to", OPT_TO, "DEST",
+    {"until", TR_CLI_EVENTS_UNTIL, "TIME", "pour: events of this time or earlier"},
+    {"to", TR_CLI_EVENTS_TO, "DEST",
      "subscribe, pour: -, bus:NAME or table:TABLE (-); or one of the following four\nproject: sqlite:FILE or "
      "table:TABLE"},
     TR_CLI_CODE_OPTIONS,
-    {"bus", OPT_BUS, "NAME", "publish: the bus"},
-    {"message", OPT_MESSAGE, "KIND",
+    {"bus", TR_CLI_EVENTS_BUS, "NAME", "publish: the bus"},
+    {"message", TR_CLI_EVENTS_MESSAGE, "KIND",
      "to a bus: notification (default), state-carrying (with --rules) or\naggregate-exists"},
-    {"on-failure", OPT_ON_FAILURE, "DEST",
+    {"on-failure", TR_CLI_EVENTS_ON_FAILURE, "DEST",
      "to a bus: where what it refuses for good goes, as for tailrace on;\nwithout, that ends the command"},
-    {"rate", OPT_RATE, "N", "pour: at most N events per second"},
-    {"batch-size", OPT_BATCH, "N", "subscribe, publish, pour: at most N events at a time (100)"},
-    {"of-version", OPT_VERSION, "V", "project: of the rules or the code (1); another one wants --rebuild"},
-    {"rebuild", OPT_REBUILD, NULL, "project: make the rows once more, while those that are there serve"},
-    {"once", OPT_ONCE, NULL, "subscribe, publish, project: end when everything there is was brought"},
-    {"state", OPT_STATE, "FILE",
+    {"rate", TR_CLI_EVENTS_RATE, "N", "pour: at most N events per second"},
+    {"batch-size", TR_CLI_EVENTS_BATCH, "N", "subscribe, publish, pour: at most N events at a time (100)"},
+    {"of-version", TR_CLI_EVENTS_VERSION, "V",
+     "project: of the rules or the code (1); another one wants --rebuild"},
+    {"rebuild", TR_CLI_EVENTS_REBUILD, NULL,
+     "project: make the rows once more, while those that are there serve"},
+    {"once", TR_CLI_EVENTS_ONCE, NULL,
+     "subscribe, publish, project: end when everything there is was brought"},
+    {"state", TR_CLI_EVENTS_STATE, "FILE",
      "subscribe, publish, pour, project: where the position and what is waiting is\nkept; else below "
      "$XDG_STATE_HOME/tailrace"},
     TR_CLI_FLEET_OPTIONS,
@@ -189,14 +161,31 @@ static int make_table(tr_cli_events *c, tr_schema_table table, const char *name,
     return e;
 }
 
+/* Of both tables what is missing. TR_EEXIST if neither is. */
+static int make_tables(tr_cli_events *c, tr_schema_table table, const char *name, tr_error *err)
+{
+    tr_error there;
+    int first = make_table(c, table, name, &there);
+    if (first && first != TR_EEXIST) {
+        *err = there;
+        return first;
+    }
+    int second = make_table(c, TR_SCHEMA_SNAPSHOTS, c->snapshots, err);
+    if (second == TR_EEXIST && !first) {
+        tr_cli_message(TR_LOG_INFO, "%s", err->message);
+        return 0;
+    }
+    if (!second && first)
+        tr_cli_message(TR_LOG_INFO, "%s", there.message);
+    return second;
+}
+
 int tr_cli_events_init(void *ctx, tr_error *err)
 {
     tr_cli_events *c = ctx;
     const char *table = c->table ? c->table : c->legacy && c->cli->argc > 1 ? c->cli->argv[1] : NULL;
-    int e = make_table(c, c->legacy ? TR_SCHEMA_LEGACY_EVENTS : TR_SCHEMA_EVENTS, table, err);
-    if (!e && c->snapshots)
-        e = make_table(c, TR_SCHEMA_SNAPSHOTS, c->snapshots, err);
-    return e;
+    const tr_schema_table events = c->legacy ? TR_SCHEMA_LEGACY_EVENTS : TR_SCHEMA_EVENTS;
+    return c->snapshots ? make_tables(c, events, table, err) : make_table(c, events, table, err);
 }
 
 /* ------------------------------------------------------------------------------------------------ verbs */
@@ -233,7 +222,9 @@ static int aggregate(void *ctx, tr_error *err)
 }
 
 static const tr_cli_verb verbs[] = {
-    {"init", 1, 2, "events init [--table TABLE] [--legacy] [--stream]", tr_cli_events_init},
+    {"init", 1, 2,
+     "events init [--table TABLE] [--stream] [--snapshots TABLE], or events init STORE --legacy",
+     tr_cli_events_init},
     {"push", 2, 2, "events push STORE, with events as JSON lines on the standard input", push},
     {"group", 1, 1,
      "events group, with events as JSON lines on the standard input, each with its eventStoreId",
@@ -259,17 +250,19 @@ static int take_time(tr_cli *cli, int64_t *ret_ms)
 static int take_number(tr_cli_events *c, int option)
 {
     switch (option) {
-    case OPT_MIN:
+    case TR_CLI_EVENTS_MIN:
         return tr_cli_number(c->cli, "min", 1, TR_EVENT_VERSION_MAX, &c->min);
-    case OPT_MAX:
+    case TR_CLI_EVENTS_MAX:
         return tr_cli_number(c->cli, "max", 1, TR_EVENT_VERSION_MAX, &c->max);
-    case OPT_LIMIT:
+    case TR_CLI_EVENTS_LIMIT:
         return tr_cli_number(c->cli, "limit", 1, INT32_MAX, &c->limit);
-    case OPT_PARALLEL:
+    case TR_CLI_EVENTS_PARALLEL:
         return tr_cli_number(c->cli, "parallel", 1, 1024, &c->parallel);
-    case OPT_RATE:
+    case TR_CLI_EVENTS_RATE:
         return tr_cli_number(c->cli, "rate", 1, 1000000, &c->rate);
-    case OPT_BATCH:
+    case TR_CLI_EVENTS_SNAPSHOT_EVERY:
+        return tr_cli_number(c->cli, "snapshot-every", 1, TR_EVENT_VERSION_MAX, &c->snapshot_every);
+    case TR_CLI_EVENTS_BATCH:
         return tr_cli_number(c->cli, "batch-size", 1, TR_SUBSCRIBED_MAX, &c->batch);
     default:
         return take_time(c->cli, &c->at_ms);
@@ -279,66 +272,67 @@ static int take_number(tr_cli_events *c, int option)
 static void take_text(tr_cli_events *c, int option)
 {
     const char **texts[] = {[0] = &c->table,
-                            [OPT_EXPECT - OPT_TABLE] = &c->expect,
-                            [OPT_AFTER - OPT_TABLE] = &c->after,
-                            [OPT_BEFORE - OPT_TABLE] = &c->before,
-                            [OPT_PAGE_TOKEN - OPT_TABLE] = &c->page_token,
-                            [OPT_RULES - OPT_TABLE] = &c->rules,
-                            [OPT_WITH - OPT_TABLE] = &c->with,
-                            [OPT_SNAPSHOTS - OPT_TABLE] = &c->snapshots,
-                            [OPT_FROM - OPT_TABLE] = &c->from,
-                            [OPT_UNTIL - OPT_TABLE] = &c->until,
-                            [OPT_TO - OPT_TABLE] = &c->to,
-                            [OPT_STATE - OPT_TABLE] = &c->state,
-                            [OPT_BUS - OPT_TABLE] = &c->bus,
-                            [OPT_MESSAGE - OPT_TABLE] = &c->message,
-                            [OPT_ON_FAILURE - OPT_TABLE] = &c->on_failure,
-                            [OPT_VERSION - OPT_TABLE] = &c->version};
-    *texts[option - OPT_TABLE] = c->cli->value;
+                            [TR_CLI_EVENTS_EXPECT - TR_CLI_EVENTS_TABLE] = &c->expect,
+                            [TR_CLI_EVENTS_AFTER - TR_CLI_EVENTS_TABLE] = &c->after,
+                            [TR_CLI_EVENTS_BEFORE - TR_CLI_EVENTS_TABLE] = &c->before,
+                            [TR_CLI_EVENTS_PAGE_TOKEN - TR_CLI_EVENTS_TABLE] = &c->page_token,
+                            [TR_CLI_EVENTS_RULES - TR_CLI_EVENTS_TABLE] = &c->rules,
+                            [TR_CLI_EVENTS_WITH - TR_CLI_EVENTS_TABLE] = &c->with,
+                            [TR_CLI_EVENTS_SNAPSHOTS - TR_CLI_EVENTS_TABLE] = &c->snapshots,
+                            [TR_CLI_EVENTS_FROM - TR_CLI_EVENTS_TABLE] = &c->from,
+                            [TR_CLI_EVENTS_UNTIL - TR_CLI_EVENTS_TABLE] = &c->until,
+                            [TR_CLI_EVENTS_TO - TR_CLI_EVENTS_TABLE] = &c->to,
+                            [TR_CLI_EVENTS_STATE - TR_CLI_EVENTS_TABLE] = &c->state,
+                            [TR_CLI_EVENTS_BUS - TR_CLI_EVENTS_TABLE] = &c->bus,
+                            [TR_CLI_EVENTS_MESSAGE - TR_CLI_EVENTS_TABLE] = &c->message,
+                            [TR_CLI_EVENTS_ON_FAILURE - TR_CLI_EVENTS_TABLE] = &c->on_failure,
+                            [TR_CLI_EVENTS_VERSION - TR_CLI_EVENTS_TABLE] = &c->version};
+    *texts[option - TR_CLI_EVENTS_TABLE] = c->cli->value;
 }
 
 static int take_option(tr_cli_events *c, int option)
 {
     switch (option) {
-    case OPT_LEGACY:
+    case TR_CLI_EVENTS_LEGACY:
         c->legacy = true;
         break;
-    case OPT_FORCE:
+    case TR_CLI_EVENTS_FORCE:
         c->force = true;
         break;
-    case OPT_STRICT:
+    case TR_CLI_EVENTS_STRICT:
         c->strict = true;
         break;
-    case OPT_ATOMIC:
+    case TR_CLI_EVENTS_ATOMIC:
         c->atomic = true;
         break;
-    case OPT_REVERSE:
+    case TR_CLI_EVENTS_REVERSE:
         c->reverse = true;
         break;
-    case OPT_ALL:
+    case TR_CLI_EVENTS_ALL:
         c->all = true;
         break;
-    case OPT_STREAM:
+    case TR_CLI_EVENTS_STREAM:
         c->stream = true;
         break;
-    case OPT_ONCE:
+    case TR_CLI_EVENTS_ONCE:
         c->once = true;
         break;
-    case OPT_REBUILD:
+    case TR_CLI_EVENTS_REBUILD:
         c->rebuild = true;
         break;
-    case OPT_TYPE:
+    case TR_CLI_EVENTS_TYPE:
         if (c->type_count == TR_CLI_EVENT_TYPES_MAX)
             return tr_cli_usage(c->cli, "--type may be given at most %d times", TR_CLI_EVENT_TYPES_MAX);
         c->types[c->type_count++] = c->cli->value;
         break;
-    case OPT_MIN:
-    case OPT_MAX:
-    case OPT_LIMIT:
-    case OPT_PARALLEL:
-    case OPT_RATE:
-    case OPT_BATCH:
-    case OPT_AT:
+    case TR_CLI_EVENTS_MIN:
+    case TR_CLI_EVENTS_MAX:
+    case TR_CLI_EVENTS_LIMIT:
+    case TR_CLI_EVENTS_PARALLEL:
+    case TR_CLI_EVENTS_RATE:
+    case TR_CLI_EVENTS_BATCH:
+    case TR_CLI_EVENTS_SNAPSHOT_EVERY:
+    case TR_CLI_EVENTS_AT:
         return take_number(c, option);
     default:
         take_text(c, option);
@@ -351,12 +345,13 @@ static int parse(tr_cli *cli, tr_cli_events *c)
     int option, e = 0;
     bool taken;
     while (!e && (option = tr_cli_next(cli)) > 0) {
+        c->given |= tr_cli_events_bit(option);
         if (tr_cli_where_take(&c->where, option, cli) || tr_cli_fleet_take(&c->fleet, option, cli, &e))
             continue;
         e = tr_cli_code_take(&c->code, option, cli, &taken);
         if (!e && !taken)
             e = take_option(c, option);
-        if (!e && option == OPT_TABLE)
+        if (!e && option == TR_CLI_EVENTS_TABLE)
             e = tr_cli_table_name(cli, cli->value);
     }
     if (c->code.given && c->code.options.kind == TR_HANDLER_EXEC)
@@ -372,6 +367,8 @@ static int run(tr_cli *cli)
     if (usage)
         return usage < 0 ? TR_EXIT_OK : usage;
     const tr_cli_verb *verb = tr_cli_verb_of(cli, verbs);
+    if (verb && (usage = tr_cli_events_check(&c, verb->name)))
+        return usage;
     c.where.makes = verb && verb->run == tr_cli_events_init;
     int code = verb ? tr_cli_verb_run(verb, &c.where, &c.place, &c) : TR_EXIT_USAGE;
     return code == TR_EXIT_OK && tr_cli_stopped() ? TR_EXIT_INTERRUPTED : code;

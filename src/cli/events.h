@@ -10,6 +10,7 @@
 
 #include <tailrace/aggregate.h>
 #include <tailrace/eventstore.h>
+#include <tailrace/outbox.h>
 #include <tailrace/subscription.h>
 
 /** Bytes of a line of JSON that is read: an event of 400 KB with every byte escaped, and room. */
@@ -30,12 +31,64 @@ typedef struct tr_cli_events {
     const char *from, *until, *to, *state, *bus, *message, *on_failure, *version;
     const char *types[TR_CLI_EVENT_TYPES_MAX];
     size_t type_count;
-    uint64_t min, max, limit, parallel, rate, batch;
+    uint64_t min, max, limit, parallel, rate, batch, snapshot_every;
+    uint64_t given; /* options, as bits: tr_cli_events_bit */
     tr_cli_fleet fleet;
     tr_cli_code code;
     int64_t at_ms;
     tr_eventstore *store; /* of the verbs that work on one */
 } tr_cli_events;
+
+/** Ids of the options of `events`: of its own ones, and of those that several commands have. */
+enum {
+    TR_CLI_EVENTS_TABLE = 0x100,
+    TR_CLI_EVENTS_LEGACY,
+    TR_CLI_EVENTS_FORCE,
+    TR_CLI_EVENTS_STRICT,
+    TR_CLI_EVENTS_EXPECT,
+    TR_CLI_EVENTS_ATOMIC,
+    TR_CLI_EVENTS_PARALLEL,
+    TR_CLI_EVENTS_MIN,
+    TR_CLI_EVENTS_MAX,
+    TR_CLI_EVENTS_REVERSE,
+    TR_CLI_EVENTS_LIMIT,
+    TR_CLI_EVENTS_AFTER,
+    TR_CLI_EVENTS_BEFORE,
+    TR_CLI_EVENTS_PAGE_TOKEN,
+    TR_CLI_EVENTS_ALL,
+    TR_CLI_EVENTS_AT,
+    TR_CLI_EVENTS_RULES,
+    TR_CLI_EVENTS_WITH,
+    TR_CLI_EVENTS_SNAPSHOTS,
+    TR_CLI_EVENTS_SNAPSHOT_EVERY,
+    TR_CLI_EVENTS_STREAM,
+    TR_CLI_EVENTS_FROM,
+    TR_CLI_EVENTS_UNTIL,
+    TR_CLI_EVENTS_TO,
+    TR_CLI_EVENTS_STATE,
+    TR_CLI_EVENTS_BUS,
+    TR_CLI_EVENTS_MESSAGE,
+    TR_CLI_EVENTS_ON_FAILURE,
+    TR_CLI_EVENTS_VERSION,
+    TR_CLI_EVENTS_TYPE,
+    TR_CLI_EVENTS_RATE,
+    TR_CLI_EVENTS_BATCH,
+    TR_CLI_EVENTS_ONCE,
+    TR_CLI_EVENTS_REBUILD,
+    TR_CLI_EVENTS_LAST
+};
+
+/** Whether the options that were given (c->given) and the arguments are of use to the verb.
+ * 0, or an exit code once a mistake was told. */
+int tr_cli_events_check(const tr_cli_events *c, const char *verb);
+/** The bit of an option's id; 0: of every verb's. */
+uint64_t tr_cli_events_bit(int option);
+/** --expect. TR_EINVAL. */
+int tr_cli_events_expect(const tr_cli_events *c, tr_event_expect *ret_expect, tr_error *err);
+/** --from and --until of pour. TR_EINVAL. */
+int tr_cli_events_times(const tr_cli_events *c, int64_t *ret_from_ms, int64_t *ret_until_ms, tr_error *err);
+/** --message. TR_EINVAL. */
+int tr_cli_events_message(const char *name, tr_message_kind *ret_kind, tr_error *err);
 
 /* The verbs; ctx: the tr_cli_events. */
 int tr_cli_events_push(void *ctx, tr_error *err);

@@ -55,32 +55,69 @@ int tr_cli_open_rules(const tr_cli_events *c, tr_rules **ret_rules, tr_error *er
     return e;
 }
 
+/* The line, with the aggregate's id put in where there is none. */
+static tr_view with_id(tr_view line, const char *id, tr_arena *arena, tr_buf *out)
+{
+    tr_view found;
+    tr_json_reader r;
+    tr_json_writer w;
+    tr_json_init(&r, line, arena);
+    if (tr_json_next(&r) != TR_JSON_OBJECT || !tr_json_next_key(&r) ||
+        tr_json_member(line, TR_EVENT_TABLE_PK, arena, &found) == 0)
+        return line;
+    const char *rest = memchr(line.ptr, '{', line.len);
+    tr_buf_reset(out);
+    tr_json_write_init(&w, out);
+    tr_json_begin_object(&w);
+    tr_json_member_cstring(&w, TR_EVENT_TABLE_PK, id);
+    tr_buf_putc(out, ',');
+    tr_buf_put(out, rest + 1, line.len - (size_t)(rest + 1 - line.ptr));
+    return tr_buf_status(out) ? line : tr_buf_view(out);
+}
+
+/* One event of the same aggregate, the next one. */
+static int fold_line(tr_aggregate *a, const char *id, tr_view line, tr_arena *arena, tr_buf *text,
+                     tr_error *err)
+{
+    tr_event event;
+    uint64_t next = tr_aggregate_version(a) + 1;
+    int e = tr_event_from_json(with_id(line, id, arena, text), arena, &event, err);
+    if (e)
+        return e;
+    if (!tr_view_is(event.aggregate_id, id))
+        return tr_fail(err, TR_EINVAL, "an event of aggregate %.*s, not of %s", TR_FMT(event.aggregate_id),
+                       id);
+    if (!event.version)
+        event.version = next;
+    if (event.version > next)
+        return tr_fail(err, TR_EINVAL, "version %llu, where version %llu is next",
+                       (unsigned long long)event.version, (unsigned long long)next);
+    return tr_aggregate_apply(a, &event, err);
+}
+
 /* Events that are not pushed: those without a version are numbered on. */
 static int fold_file(const tr_cli_events *c, tr_aggregate *a, tr_error *err)
 {
     FILE *file = strcmp(c->with, "-") == 0 ? stdin : open_file(c->with, err);
     tr_cli_lines lines;
     tr_arena arena;
+    tr_buf text;
     tr_view line;
     if (!file)
         return TR_EIO;
     tr_cli_lines_init(&lines, file);
+    tr_buf_init(&text, 2 * TR_CLI_LINE_MAX);
     tr_arena_init(&arena, 8 * TR_CLI_LINE_MAX);
     int e;
     while (!(e = tr_cli_next_line(&lines, &line, err))) {
-        tr_event event;
         tr_arena_reset(&arena);
-        if (!(e = tr_event_from_json(line, &arena, &event, err))) {
-            if (!event.version)
-                event.version = tr_aggregate_version(a) + 1;
-            e = tr_aggregate_apply(a, &event, err);
-        }
-        if (e) {
+        if ((e = fold_line(a, c->cli->argv[2], line, &arena, &text, err))) {
             e = tr_cli_line_error(&lines, e, err);
             break;
         }
     }
     tr_cli_lines_done(&lines);
+    tr_buf_done(&text);
     tr_arena_done(&arena);
     if (file != stdin)
         (void)fclose(file);
@@ -250,14 +287,12 @@ int tr_cli_events_aggregate(void *ctx, tr_error *err)
 {
     tr_cli_events *c = ctx;
     tr_snapshots *snapshots = NULL;
-    if (c->exec && (c->rules || c->with || c->snapshots))
-        return tr_fail(err, TR_EINVAL,
-                       "--exec folds all events by itself: without --rules, --with and --snapshots");
     if (c->exec)
         return fold_by_command(c, err);
     int e = 0;
     if (c->snapshots) {
-        tr_snapshots_options o = {.table = c->snapshots, .on_read = true, .logger = tr_cli_logger()};
+        tr_snapshots_options o = {
+            .table = c->snapshots, .every = c->snapshot_every, .on_read = true, .logger = tr_cli_logger()};
         e = tr_snapshots_new(c->place.client, &o, &snapshots, err);
     }
     if (!e)

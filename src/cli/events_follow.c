@@ -162,8 +162,6 @@ int tr_cli_events_publish(void *ctx, tr_error *err)
 {
     tr_cli_events *c = ctx;
     char more[4096];
-    if (!c->bus)
-        return tr_fail(err, TR_EINVAL, "which bus? --bus NAME is needed");
     (void)snprintf(more, sizeof more, "%s %s", c->bus, c->message ? c->message : "");
     return run(c, "events-publish", more, TR_FROM_NOW, err);
 }
@@ -183,12 +181,12 @@ static void stop_pouring(void *ctx)
     tr_cli_to_stop(&p->to);
 }
 
-static int pour_times(const tr_cli_events *c, tr_pour_options *o, tr_error *err)
+int tr_cli_events_times(const tr_cli_events *c, int64_t *ret_from_ms, int64_t *ret_until_ms, tr_error *err)
 {
     tr_subscribe_from from = TR_FROM_TIME, until = TR_FROM_TIME;
-    int e = c->from ? tr_cli_events_from(c->from, &from, &o->from_ms, err) : 0;
+    int e = c->from ? tr_cli_events_from(c->from, &from, ret_from_ms, err) : 0;
     if (!e && c->until)
-        e = tr_cli_events_from(c->until, &until, &o->until_ms, err);
+        e = tr_cli_events_from(c->until, &until, ret_until_ms, err);
     if (!e && (from == TR_FROM_NOW || until != TR_FROM_TIME))
         e = tr_fail(err, TR_EINVAL, "--from and --until are times such as 2026-01-31T12:00:00Z, or -15m");
     return e;
@@ -207,7 +205,7 @@ int tr_cli_events_pour(void *ctx, tr_error *err)
                          .ctx = &p.to,
                          .logger = tr_cli_logger()};
     tr_cli_events_selection(c, &o.select);
-    int e = pour_times(c, &o, err);
+    int e = tr_cli_events_times(c, &o.from_ms, &o.until_ms, err);
     if (!e)
         e = tr_cli_to_open(&p.to, c, true, err);
     else

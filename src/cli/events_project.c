@@ -146,8 +146,6 @@ static int project_by_code(void *ctx, tr_projecting *rows, const tr_subscribed *
 static int open_function(projecting *p, tr_projection_options *o, tr_error *err)
 {
     tr_cli_events *c = p->c;
-    if (c->code.given && c->rules)
-        return tr_fail(err, TR_EINVAL, "rows are made by --rules or by code, not by both");
     if (c->code.given) {
         o->project = project_by_code;
         o->ctx = p;

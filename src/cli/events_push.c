@@ -12,7 +12,7 @@
 
 #define ARENA_MAX (4 * TR_CLI_LINE_MAX)
 
-static int expectation(const tr_cli_events *c, tr_event_expect *ret_expect, tr_error *err)
+int tr_cli_events_expect(const tr_cli_events *c, tr_event_expect *ret_expect, tr_error *err)
 {
     if (!c->expect || strcmp(c->expect, "any") == 0)
         *ret_expect = TR_EXPECT_ANY;
@@ -421,7 +421,7 @@ int tr_cli_events_push(void *ctx, tr_error *err)
 {
     tr_cli_events *c = ctx;
     tr_event_expect expect = TR_EXPECT_ANY;
-    int e = expectation(c, &expect, err);
+    int e = tr_cli_events_expect(c, &expect, err);
     if (e)
         return e;
     return c->atomic ? push_at_once(c, expect, false, err) : push_lines(c, expect, err);
@@ -431,6 +431,6 @@ int tr_cli_events_group(void *ctx, tr_error *err)
 {
     tr_cli_events *c = ctx;
     tr_event_expect expect = TR_EXPECT_ANY;
-    int e = expectation(c, &expect, err);
+    int e = tr_cli_events_expect(c, &expect, err);
     return e ? e : push_at_once(c, expect, true, err);
 }

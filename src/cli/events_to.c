@@ -148,14 +148,15 @@ static int open_reducer(tr_cli_to *to, tr_outbox_options *o, tr_error *err)
         return e;
     o->reducer = tr_rules_reducer(to->rules);
     if (c->snapshots) {
-        tr_snapshots_options snapshots = {.table = c->snapshots, .on_read = true, .logger = tr_cli_logger()};
+        tr_snapshots_options snapshots = {
+            .table = c->snapshots, .every = c->snapshot_every, .on_read = true, .logger = tr_cli_logger()};
         e = tr_snapshots_new(c->place.client, &snapshots, &to->snapshots, err);
         o->snapshots = to->snapshots;
     }
     return e;
 }
 
-static int message_kind(const char *name, tr_message_kind *ret_kind, tr_error *err)
+int tr_cli_events_message(const char *name, tr_message_kind *ret_kind, tr_error *err)
 {
     for (int i = TR_MESSAGE_NOTIFICATION; name && i <= TR_MESSAGE_AGGREGATE_EXISTS; i++)
         if (strcmp(name, tr_message_kind_name((tr_message_kind)i)) == 0) {
@@ -175,7 +176,9 @@ static int open_bus(tr_cli_to *to, const char *bus, tr_error *err)
                            .table = c->table,
                            .layout = c->legacy ? TR_EVENTS_LEGACY : TR_EVENTS_SINGLE_TABLE,
                            .logger = tr_cli_logger()};
-    int e = message_kind(c->message, &o.kind, err);
+    int e = tr_cli_events_message(c->message, &o.kind, err);
+    if (!e) /* the service would take what is for a bus that is not there, and say nothing */
+        e = tr_cli_check_bus(c->place.client, bus[0] ? bus : NULL, err);
     if (!e)
         e = open_reducer(to, &o, err);
     if (!e)
@@ -258,8 +261,6 @@ int tr_cli_to_open(tr_cli_to *to, tr_cli_events *c, bool replay, tr_error *err)
     tr_random_bytes(&seed, sizeof seed);
     tr_rng_seed(&to->rng, seed);
     tr_buf_init(&to->text, TEXT_MAX);
-    if ((where != NULL) + (c->bus != NULL) + c->code.given > 1)
-        return tr_fail(err, TR_EINVAL, "one destination is possible, not several");
     if (c->code.given)
         return open_code(to, err);
     if (c->bus)
@@ -268,13 +269,9 @@ int tr_cli_to_open(tr_cli_to *to, tr_cli_events *c, bool replay, tr_error *err)
         return 0;
     if (strncmp(where, "bus:", 4) == 0)
         return open_bus(to, where + 4, err);
-    if (strncmp(where, "table:", 6) == 0 && where[6]) {
-        to->table = where + 6;
-        to->put = put_table;
-        return 0;
-    }
-    return tr_fail(err, TR_EINVAL,
-                   "--to '%s': -, bus:NAME and table:NAME are possible, or --exec and its like", where);
+    to->table = where + strlen("table:"); /* tr_cli_events_check has seen to it */
+    to->put = put_table;
+    return 0;
 }
 
 int tr_cli_to_put(void *ctx, const tr_subscribed *events, size_t count, size_t *ret_done, tr_error *err)

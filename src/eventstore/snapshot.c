@@ -199,8 +199,8 @@ static void on_loaded(void *ctx, int code, const tr_error *err)
     tr__query_done(&((load *)ctx)->query);
     tr_free(ctx);
     if (code && code != TR_ECANCELED)
-        tr_log(&l.snapshots->logger, TR_LOG_WARN, "no snapshot of aggregate %s: %s", l.aggregate->id,
-               err->message);
+        tr_log(&l.snapshots->logger, TR_LOG_WARN, "no snapshot of aggregate %s in table %s: %s",
+               l.aggregate->id, l.snapshots->table, err->message);
     if (code)
         start_afresh(l.aggregate);
     release(l.snapshots);
@@ -264,7 +264,8 @@ static void end_save(save *v, int code, const char *why)
 {
     tr_snapshots *s = v->snapshots;
     if (code && code != TR_ECANCELED)
-        tr_log(&s->logger, TR_LOG_WARN, "snapshot of aggregate %s: %s", v->id ? v->id : "?", why);
+        tr_log(&s->logger, TR_LOG_WARN, "snapshot of aggregate %s into table %s: %s", v->id ? v->id : "?",
+               s->table, why);
     (void)pthread_mutex_lock(&s->lock);
     if (--s->writing == 0)
         (void)pthread_cond_broadcast(&s->idle);
