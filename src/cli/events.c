@@ -125,6 +125,8 @@ void tr_cli_lines_done(tr_cli_lines *l)
 int tr_cli_line_error(const tr_cli_lines *l, int code, tr_error *err)
 {
     tr_error first = *err;
+    if (code == TR_EINVAL)
+        code = TR_EPARSE;
     return tr_fail_service(err, code, first.http_status, first.type, "line %llu: %.1900s",
                            (unsigned long long)l->number, first.message);
 }

@@ -125,7 +125,8 @@ typedef struct tr_cli_lines {
 void tr_cli_lines_init(tr_cli_lines *lines, void *file);
 int tr_cli_next_line(tr_cli_lines *lines, tr_view *ret_line, tr_error *err);
 void tr_cli_lines_done(tr_cli_lines *lines);
-/** Puts the line's number before an error's message. Returns `code`. */
+/** Puts the line's number before an error's message. Returns `code`, TR_EPARSE for TR_EINVAL: what is wrong
+ * in a line of the input is no wrong usage of the command. */
 int tr_cli_line_error(const tr_cli_lines *lines, int code, tr_error *err);
 /** Prints what a buffer holds and a line's end. TR_EIO. */
 int tr_cli_print_line(tr_buf *text, tr_error *err);
