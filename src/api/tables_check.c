@@ -9,6 +9,8 @@
 #define THROUGHPUT_MAX     INT64_C(1000000000000)
 #define LOCAL_INDEXES_MAX  5
 #define GLOBAL_INDEXES_MAX 20
+#define NAME_MAX_BYTES     255
+#define PROJECTED_MAX      100 /* over all indexes, a name counted once for each */
 
 static bool on_demand(const tr_table_request *r)
 {
@@ -73,6 +75,23 @@ static int not_defined(tr_call *c, const tr_list *schema, const tr_list *attribu
     return tr__invalid(c, "%.*s", TR_FMT(tr_buf_view(c->text)));
 }
 
+static int check_name(tr_call *c, tr_view name)
+{
+    return name.len >= 1 && name.len <= NAME_MAX_BYTES
+               ? 0
+               : tr__invalid(c, "Names of key attributes and attributes projected into an index must be "
+                                "between 1 and 255 characters, inclusive");
+}
+
+static int check_key_names(tr_call *c, const tr_list *schema)
+{
+    const tr_key_element *keys = schema->items;
+    int e = 0;
+    for (uint32_t i = 0; i < schema->count && e == 0; i++)
+        e = check_name(c, keys[i].name);
+    return e;
+}
+
 static bool is_hash(const tr_key_element *key)
 {
     return tr_view_is(key->type, "HASH");
@@ -83,6 +102,9 @@ static int check_table_keys(tr_call *c, const tr_table_request *r)
     const tr_key_element *keys = r->schema.items;
     bool twice = r->schema.count == 2 && tr_view_eq(keys[0].name, keys[1].name);
     bool missing = !all_defined(&r->schema, &r->attributes);
+    int e = check_key_names(c, &r->schema);
+    if (e)
+        return e;
     if (twice || (missing && (r->schema.count > 1 || !r->attributes.count)))
         return tr__invalid(c, "Invalid KeySchema: Some index key attribute have no definition");
     if (missing)
@@ -99,6 +121,9 @@ static int check_index_keys(tr_call *c, const tr_list *schema, bool local)
 {
     const tr_key_element *keys = schema->items;
     unsigned hash = 0, range = 0;
+    int e = check_key_names(c, schema);
+    if (e)
+        return e;
     if (!is_hash(&keys[0]))
         return tr__invalid(c, "Invalid KeySchema: The first KeySchemaElement is not a HASH key type");
     for (uint32_t i = 0; i < schema->count; i++) {
@@ -130,7 +155,20 @@ static int check_projection(tr_call *c, const tr_projection_spec *p)
     if (include && !p->attributes.given)
         return tr__invalid(c,
                            WERE_INVALID "ProjectionType is INCLUDE, but NonKeyAttributes is not specified");
-    return 0;
+    const tr_view *names = p->attributes.items;
+    int e = 0;
+    for (uint32_t i = 0; i < p->attributes.count && e == 0; i++)
+        e = check_name(c, names[i]);
+    return e;
+}
+
+static size_t projected(const tr_list *indexes)
+{
+    const tr_index_spec *a = indexes->items;
+    size_t n = 0;
+    for (uint32_t i = 0; i < indexes->count; i++)
+        n += a[i].projection ? a[i].projection->attributes.count : 0;
+    return n;
 }
 
 int tr__check_index_spec(tr_call *c, const tr_index_spec *index, const tr_list *attributes)
@@ -299,6 +337,11 @@ int tr__check_create(tr_call *c, const tr_table_request *r)
         e = check_locals(c, r);
     if (e == 0)
         e = check_globals(c, r);
+    if (e == 0 && projected(&r->local) + projected(&r->global) > PROJECTED_MAX)
+        e = tr__invalid(c,
+                        WERE_INVALID
+                        "More than %d non-key attributes are projected into the table's secondary indexes",
+                        PROJECTED_MAX);
     if (e == 0)
         e = check_definitions(c, r);
     if (e == 0)
