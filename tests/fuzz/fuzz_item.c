@@ -29,7 +29,8 @@ static int read_item(tr_view json, enum form form, tr_buf *packed, tr_item_probl
                 ? tr_item_read(&reader, packed, &error)
                 : tr_item_read_plain(&reader, form == PLAIN_EXACT ? TR_PLAIN_EXACT : TR_PLAIN_JAVASCRIPT,
                                      packed, &error);
-    assert((e == 0) == (error.problem == TR_ITEM_OK));
+    /* a name that is empty or too long is told, and packed */
+    assert((e == 0) == (error.problem == TR_ITEM_OK || error.problem == TR_ITEM_NAME));
     if (e == 0 && tr_json_next(&reader) != TR_JSON_DONE) {
         e = TR_EPARSE;
         error.problem = TR_ITEM_JSON;
