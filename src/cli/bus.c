@@ -491,11 +491,6 @@ static int take(tail *t, tr_error *err)
     return e;
 }
 
-static void ignore_stop(void *ctx)
-{
-    (void)ctx;
-}
-
 static int follow(void *ctx, tr_error *err)
 {
     bus_command *c = ctx;
@@ -503,7 +498,7 @@ static int follow(void *ctx, tr_error *err)
     tail t = {.c = c, .bus = c->cli->argc > 1 ? c->cli->argv[1] : "default"};
     tr_random_bytes(&random, sizeof random);
     (void)snprintf(t.name, sizeof t.name, "tailrace-tail-%016llx", (unsigned long long)random);
-    tr_cli_on_stop(ignore_stop, NULL);
+    tr_cli_ignore_stop();
     int e = make_queue(&t, err);
     if (!e)
         e = make_rule(&t, err);

@@ -239,11 +239,6 @@ static void on_stop(void *ctx)
     (void)pthread_mutex_unlock(&d->lock);
 }
 
-static void ignore_stop(void *ctx)
-{
-    (void)ctx;
-}
-
 static void wait_for_end(dev *d)
 {
     (void)pthread_mutex_lock(&d->lock);
@@ -269,7 +264,7 @@ static int work(dev *d, tr_error *err)
     tr_dev_runners_stop(d->runners);
     tr_dev_runners_free(d->runners);
     tr_server_free(d->server);
-    tr_cli_on_stop(ignore_stop, NULL);
+    tr_cli_ignore_stop();
     return e;
 }
 

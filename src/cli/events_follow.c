@@ -81,11 +81,6 @@ static void stop(void *ctx)
     tr_cli_to_stop(&f->to);
 }
 
-static void ignore_stop(void *ctx)
-{
-    (void)ctx;
-}
-
 static int follow(const tr_cli_events *c, following *f, tr_error *err)
 {
     tr_subscribed_batch batch;
@@ -144,7 +139,7 @@ static int run(tr_cli_events *c, const char *command, const char *more, tr_subsc
     if (!e) {
         tr_cli_on_stop(stop, &f);
         e = follow(c, &f, err);
-        tr_cli_on_stop(ignore_stop, NULL);
+        tr_cli_ignore_stop();
     }
     tr_subscription_free(f.subscription);
     tr_cli_to_close(&f.to);
@@ -217,7 +212,7 @@ int tr_cli_events_pour(void *ctx, tr_error *err)
     if (!e) {
         tr_cli_on_stop(stop_pouring, &p);
         e = tr_pour_run(p.pour, &poured, err);
-        tr_cli_on_stop(ignore_stop, NULL);
+        tr_cli_ignore_stop();
         tr_cli_message(TR_LOG_INFO, "%llu event(s) poured%s", (unsigned long long)poured,
                        !e && tr_cli_stopped() ? "; the same command goes on with the next one" : "");
     }

@@ -177,11 +177,6 @@ static void stop(void *ctx)
     tr_projection_stop(((projecting *)ctx)->projection);
 }
 
-static void ignore_stop(void *ctx)
-{
-    (void)ctx;
-}
-
 static int run(projecting *p, tr_projection_options *o, tr_error *err)
 {
     tr_cli_events *c = p->c;
@@ -200,7 +195,7 @@ static int run(projecting *p, tr_projection_options *o, tr_error *err)
         return e;
     tr_cli_on_stop(stop, p);
     e = tr_projection_run(p->projection, err);
-    tr_cli_on_stop(ignore_stop, NULL);
+    tr_cli_ignore_stop();
     tr_projection_get_stats(p->projection, &stats);
     tr_cli_message(TR_LOG_INFO, "%s: %llu event(s) projected, generation %llu serves", o->name,
                    (unsigned long long)(stats.events - stats.repeated), (unsigned long long)stats.serving);

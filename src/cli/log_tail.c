@@ -9,11 +9,6 @@ static void stop(void *ctx)
     tr_stream_stop(ctx);
 }
 
-static void ignore_stop(void *ctx)
-{
-    (void)ctx;
-}
-
 typedef struct printing {
     const tr_log_query *query;
     tr_client *client;
@@ -94,7 +89,7 @@ int tr_cli_log_follow(tr_client *client, const tr_log_query *query, const tr_cli
         tr_buf_init(&p.out, (size_t)256 << 20);
         tr_cli_on_stop(stop, stream);
         e = follow(stream, &p, tail, err);
-        tr_cli_on_stop(ignore_stop, NULL);
+        tr_cli_ignore_stop();
         tr_stream_free(stream);
         tr_buf_done(&p.out);
     }

@@ -218,11 +218,6 @@ static void stop(void *ctx)
     tr_mapping_stop(o->mapping);
 }
 
-static void ignore_stop(void *ctx)
-{
-    (void)ctx;
-}
-
 static void collect(void *ctx, tr_metrics *metrics)
 {
     on *o = ctx;
@@ -268,7 +263,7 @@ static int run_on(tr_cli *cli)
             e = tr_cli_check_from(o.stream, o.from, o.table, &err);
         if (!e && o.once && !tr_cli_stopped())
             e = check_given_up(&o, &err);
-        tr_cli_on_stop(ignore_stop, NULL);
+        tr_cli_ignore_stop();
     }
     tr_cli_metrics_stop(metrics);
     tr_stream_free(o.stream);

@@ -265,11 +265,6 @@ static void stop(void *ctx)
     tr_pipe_stop(p->pipe);
 }
 
-static void ignore_stop(void *ctx)
-{
-    (void)ctx;
-}
-
 static void tell_end(piping *p)
 {
     tr_pipe_stats s;
@@ -310,7 +305,7 @@ static int run(tr_cli *cli)
     if (!e) {
         tr_cli_on_stop(stop, &p);
         e = tr_pipe_run(p.pipe, p.stream, p.once, &err);
-        tr_cli_on_stop(ignore_stop, NULL);
+        tr_cli_ignore_stop();
         tell_end(&p);
     }
     tr_cli_metrics_stop(metrics);

@@ -405,11 +405,6 @@ static void stop(void *ctx)
     tr_replay_stop(r->replay);
 }
 
-static void ignore_stop(void *ctx)
-{
-    (void)ctx;
-}
-
 static int open_all(replaying *r, tr_error *err)
 {
     tr_replay_options *o = &r->options;
@@ -457,7 +452,7 @@ static int work(replaying *r, tr_error *err)
         return tr_replay_abandon(r->replay, err);
     tr_cli_on_stop(stop, r);
     int e = tr_replay_run(r->replay, &complete, err);
-    tr_cli_on_stop(ignore_stop, NULL);
+    tr_cli_ignore_stop();
     tr_replay_stats s;
     tr_replay_get_stats(r->replay, &s);
     if (!e || s.done || s.failed) /* else it has not begun: the error says it all */

@@ -238,11 +238,6 @@ static void stop_all(void *ctx)
             tr_replica_stop(all->jobs[i].replica);
 }
 
-static void ignore_stop(void *ctx)
-{
-    (void)ctx;
-}
-
 static int run_jobs(replicate *all)
 {
     int exit_code = TR_EXIT_OK;
@@ -260,7 +255,7 @@ static int run_jobs(replicate *all)
         if (j->code)
             exit_code = tr_cli_fail(&j->err);
     }
-    tr_cli_on_stop(ignore_stop, NULL);
+    tr_cli_ignore_stop();
     return exit_code == TR_EXIT_OK && tr_cli_stopped() ? TR_EXIT_INTERRUPTED : exit_code;
 }
 

@@ -148,11 +148,6 @@ static void stop(void *ctx)
     tr_stream_stop(t->stream);
 }
 
-static void ignore_stop(void *ctx)
-{
-    (void)ctx;
-}
-
 /* Whether every shard of the newest stream was read to its tip since `began`; an older stream comes first. */
 static bool is_at_end(tail *t, int64_t began)
 {
@@ -325,7 +320,7 @@ static int run(tr_cli *cli)
         e = follow(&t, &err);
         if (!e && t.iterators && !tr_cli_stopped())
             e = export_iterators(&t, &err);
-        tr_cli_on_stop(ignore_stop, NULL); /* the stream goes now */
+        tr_cli_ignore_stop(); /* the stream goes now */
     }
     tr_cli_metrics_stop(metrics);
     tr_stream_free(t.stream);

@@ -325,6 +325,16 @@ void tr_cli_on_stop(void (*fn)(void *ctx), void *ctx)
     pthread_mutex_unlock(&stop_lock);
 }
 
+static void ignore(void *ctx)
+{
+    (void)ctx;
+}
+
+void tr_cli_ignore_stop(void)
+{
+    tr_cli_on_stop(ignore, NULL);
+}
+
 bool tr_cli_stopped(void)
 {
     return atomic_load(&stopped);

@@ -72,6 +72,8 @@ int tr_cli_verb_run(const tr_cli_verb *verb, const tr_cli_where *where, tr_cli_p
 int tr_cli_catch_signals(tr_error *err);
 /** From now on the first signal calls fn (on a thread of its own) and makes tr_cli_stopped true. */
 void tr_cli_on_stop(void (*fn)(void *ctx), void *ctx);
+/** From now on the first signal only makes tr_cli_stopped true: what it would have stopped is going. */
+void tr_cli_ignore_stop(void);
 bool tr_cli_stopped(void);
 
 #endif
