@@ -47,6 +47,22 @@ static void start_at_shard(tr__core *core, tr__pos_kind kind)
     }
 }
 
+/**
+ * Whether no number lies between the two. On tailrace's own engine the numbers of a stream are consecutive,
+ * so that a snapshot of a table that has seen no write yet is the number right before its shards' first.
+ */
+static bool is_next(const tr__seq *seq, const tr__seq *after)
+{
+    tr__seq next = *after;
+    size_t i = next.len;
+    while (i > 0 && next.text[i - 1] == '9')
+        next.text[--i] = '0';
+    if (i == 0)
+        return false;
+    next.text[i - 1]++;
+    return tr__seq_cmp(seq, &next) == 0;
+}
+
 /** Without a shard, the number positions all of them by order. */
 static void start_at(tr__core *core, tr__pos_kind kind)
 {
@@ -58,7 +74,7 @@ static void start_at(tr__core *core, tr__pos_kind kind)
     {
         int start = s->starting.len ? tr__seq_cmp(&s->starting, &core->floor) : -1;
         int end = s->ending.len ? tr__seq_cmp(&s->ending, &core->floor) : 1;
-        covered |= start <= 0;
+        covered |= start <= 0 || (kind == TR__POS_AFTER && is_next(&s->starting, &core->floor));
         if (end < 0 || (end == 0 && kind == TR__POS_AFTER)) {
             tr__shard_skip(core, s);
             continue;

@@ -324,6 +324,26 @@ static void changes_are_told_from_old_to_new(void **state)
     tr_buf_done(&b);
 }
 
+/** Starts after the number with one change to come: how many gaps are told before it. */
+static uint64_t gaps_after(embedded *e, const char *number)
+{
+    tr_stream_stats stats;
+    tr_stream *stream =
+        live_stream(e, (tr_stream_options){.start = {.at = TR_START_AFTER, .sequence_number = number}});
+    tr_stream_ack(stream, live_next(stream, TR_STREAM_RECORD));
+    tr_stream_get_stats(stream, &stats);
+    tr_stream_free(stream);
+    return stats.gaps;
+}
+
+static void nothing_is_lost_between_a_number_and_the_first_one(void **state)
+{
+    embedded *e = *state;
+    live_put(e, 1, 1);                                           /* has the number 100000000000000000001 */
+    assert_int_equal(gaps_after(e, "100000000000000000000"), 0); /* a snapshot from before the first write */
+    assert_int_equal(gaps_after(e, "99999999999999999999"), 1);
+}
+
 /* -------------------------------------------------------------------------------- one poll at a time */
 
 static tr_stream *polled(embedded *e, tr_start_at at)
@@ -553,6 +573,7 @@ int main(void)
         LIVE(patterns_and_filters_discard_records),
         LIVE(transforms_change_discard_and_delay_records),
         LIVE(changes_are_told_from_old_to_new),
+        LIVE(nothing_is_lost_between_a_number_and_the_first_one),
         LIVE(polls_mark_latest_and_merge_shards),
         LIVE(polls_of_several_threads_are_one_after_the_other),
         LIVE(only_streams_opened_for_it_are_polled),
