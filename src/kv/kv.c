@@ -8,9 +8,8 @@
 
 #define DEFAULT_MEMORY_BYTES ((size_t)128 * 1024 * 1024)
 #define LOG_KEPT_BYTES       ((size_t)4 * 1024 * 1024) /* read back in some 20 ms */
-#define MIN_MEMORY_BYTES     ((size_t)8 * 1024 * 1024) /* below this RocksDB writes files all the time */
 
-static const char *const family_names[TR_KV_FAMILIES] = {
+const char *const tr__kv_family_names[TR_KV_FAMILIES] = {
     [TR_KV_META] = "default", [TR_KV_ITEMS] = "items", [TR_KV_CHANGES] = "changes", [TR_KV_BUS] = "bus"};
 
 int tr__kv_fail(char *message, const char *doing, tr_error *err)
@@ -35,7 +34,7 @@ static int open_db(tr_kv *kv, size_t memory_bytes, tr_error *err)
     for (int f = 0; f < TR_KV_FAMILIES; f++)
         options[f] = tr__kv_family_options(kv->env, (tr_kv_family)f, kv->cache, memory_bytes, in_memory);
     char *error = NULL;
-    kv->db = rocksdb_open_column_families(db_options, kv->path, TR_KV_FAMILIES, family_names,
+    kv->db = rocksdb_open_column_families(db_options, kv->path, TR_KV_FAMILIES, tr__kv_family_names,
                                           (const rocksdb_options_t *const *)options, kv->families, &error);
     for (int f = 0; f < TR_KV_FAMILIES; f++)
         rocksdb_options_destroy(options[f]);
@@ -61,53 +60,6 @@ static int mend_and_open(tr_kv *kv, size_t memory_bytes, tr_error *err)
     return !mended && torn ? open_db(kv, memory_bytes, err) : rc;
 }
 
-/*
- * Files that lie side by side are moved down from level to level without being read. But RocksDB rewrites a
- * file once it is the lowest of its range, when the snapshots older than it are gone, only to set its
- * sequence numbers to zero; with a snapshot per flush that would be every file of the changes, right away. So
- * a file with the least and the greatest key of all lies below them.
- */
-static void put_bounds(rocksdb_sstfilewriter_t *writer, const char *path, char **error)
-{
-    static const char greatest[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
-    rocksdb_sstfilewriter_open(writer, path, error);
-    if (!*error)
-        rocksdb_sstfilewriter_put(writer, "", 1, "", 0, error);
-    if (!*error)
-        rocksdb_sstfilewriter_put(writer, greatest, 16, "", 0, error);
-    if (!*error)
-        rocksdb_sstfilewriter_finish(writer, error);
-}
-
-static int lay_ground(tr_kv *kv, tr_error *err)
-{
-    char *levels =
-        rocksdb_property_value_cf(kv->db, kv->families[TR_KV_CHANGES], "rocksdb.num-files-at-level6");
-    bool there = levels && strcmp(levels, "0") != 0;
-    rocksdb_free(levels);
-    size_t size = strlen(kv->path) + sizeof "/ground.new";
-    char *path = there ? NULL : tr_malloc(size), *error = NULL;
-    if (!path)
-        return there ? 0 : tr_fail(err, TR_ENOMEM, "out of memory");
-    (void)snprintf(path, size, "%s/ground.new", kv->path);
-    rocksdb_options_t *options =
-        tr__kv_family_options(kv->env, TR_KV_CHANGES, kv->cache, MIN_MEMORY_BYTES, !kv->dir);
-    rocksdb_envoptions_t *env_options = rocksdb_envoptions_create();
-    rocksdb_sstfilewriter_t *writer = rocksdb_sstfilewriter_create(env_options, options);
-    put_bounds(writer, path, &error);
-    rocksdb_sstfilewriter_destroy(writer);
-    rocksdb_ingestexternalfileoptions_t *how = rocksdb_ingestexternalfileoptions_create();
-    rocksdb_ingestexternalfileoptions_set_move_files(how, 1);
-    if (!error)
-        rocksdb_ingest_external_file_cf(kv->db, kv->families[TR_KV_CHANGES], (const char *const *)&path, 1,
-                                        how, &error);
-    rocksdb_ingestexternalfileoptions_destroy(how);
-    rocksdb_envoptions_destroy(env_options);
-    rocksdb_options_destroy(options);
-    tr_free(path);
-    return error ? tr__kv_fail(error, "cannot lay the ground for changes", err) : 0;
-}
-
 static int open_dir(tr_kv *kv, const char *dir, tr_error *err)
 {
     kv->dir = tr_strdup(dir);
@@ -119,19 +71,24 @@ static int open_dir(tr_kv *kv, const char *dir, tr_error *err)
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
         return tr_fail(err, TR_EIO, "cannot create %s: %s", dir, strerror(errno));
     int rc = tr__kv_dir_lock(dir, &kv->lock_fd, err);
-    return rc ? rc : tr__kv_dir_format(dir, err);
+    if (!rc && mkdir(kv->path, 0755) != 0 && errno != EEXIST)
+        rc = tr_fail(err, TR_EIO, "cannot create %s: %s", kv->path, strerror(errno));
+    if (!rc)
+        rc = tr__kv_dir_format(dir, err);
+    return rc ? rc : tr__kv_new(kv->path, err);
 }
 
 int tr_kv_open(const tr_kv_options *options, tr_kv **ret_kv, tr_error *err)
 {
     size_t memory_bytes = options->memory_bytes ? options->memory_bytes : DEFAULT_MEMORY_BYTES;
-    if (memory_bytes < MIN_MEMORY_BYTES)
-        memory_bytes = MIN_MEMORY_BYTES;
+    if (memory_bytes < TR__KV_MEMORY_MIN)
+        memory_bytes = TR__KV_MEMORY_MIN;
     tr_kv *kv = tr_calloc(1, sizeof *kv);
     if (!kv)
         return tr_fail(err, TR_ENOMEM, "out of memory");
     kv->logger = options->logger;
     kv->lock_fd = -1;
+    pthread_mutex_init(&kv->ground_lock, NULL);
     kv->memory_bytes = memory_bytes;
     int rc = 0;
     if (options->dir) {
@@ -152,14 +109,12 @@ int tr_kv_open(const tr_kv_options *options, tr_kv **ret_kv, tr_error *err)
         rocksdb_writeoptions_disable_WAL(kv->write_options, !options->dir);
         rc = mend_and_open(kv, memory_bytes, err);
     }
-    if (!rc)
-        rc = lay_ground(kv, err);
-    if (!rc)
-        atomic_store(&kv->durable, rocksdb_get_latest_sequence_number(kv->db));
     if (rc) {
         tr_kv_close(kv);
         return rc;
     }
+    tr__kv_look_for_ground(kv);
+    atomic_store(&kv->durable, rocksdb_get_latest_sequence_number(kv->db));
     *ret_kv = kv;
     return 0;
 }
@@ -205,6 +160,7 @@ void tr_kv_close(tr_kv *kv)
         rocksdb_env_destroy(kv->env);
     if (kv->lock_fd >= 0)
         close(kv->lock_fd);
+    pthread_mutex_destroy(&kv->ground_lock);
     tr_free(kv->path);
     tr_free(kv->dir);
     tr_free(kv);

@@ -48,6 +48,7 @@ struct tr_kv_batch {
     tr_kv *kv;
     rocksdb_writebatch_t *batch;
     size_t count, bytes;
+    bool changes; /* has some */
 };
 
 /* A store without a log needs no marks. */
@@ -55,6 +56,7 @@ static void begin(tr_kv_batch *batch)
 {
     char mark[TR__KV_MARK_MAX];
     batch->count = batch->bytes = 0;
+    batch->changes = false;
     if (!batch->kv->dir)
         return;
     size_t len = tr__kv_log_mark(atomic_load_explicit(&batch->kv->durable, memory_order_relaxed), mark);
@@ -103,6 +105,7 @@ void tr_kv_batch_put(tr_kv_batch *batch, tr_kv_family family, tr_view key, tr_vi
                               value.len);
     batch->count++;
     batch->bytes += key.len + value.len;
+    batch->changes |= family == TR_KV_CHANGES;
 }
 
 static size_t split(const tr_view *parts, size_t count, const char **ptrs, size_t *sizes)
@@ -127,6 +130,7 @@ void tr_kv_batch_putv(tr_kv_batch *batch, tr_kv_family family, const tr_view *ke
     rocksdb_writebatch_putv_cf(batch->batch, batch->kv->families[family], (int)key_count, keys, key_sizes,
                                (int)value_count, values, value_sizes);
     batch->count++;
+    batch->changes |= family == TR_KV_CHANGES;
 }
 
 void tr_kv_batch_delete(tr_kv_batch *batch, tr_kv_family family, tr_view key)
@@ -147,6 +151,9 @@ void tr_kv_batch_delete_range(tr_kv_batch *batch, tr_kv_family family, tr_view f
 int tr_kv_write(tr_kv *kv, tr_kv_batch *batch, tr_error *err)
 {
     count_nothing();
+    int rc = batch->changes && !atomic_load(&kv->ground) ? tr__kv_lay_ground(kv, err) : 0;
+    if (rc)
+        return rc;
     char *error = NULL;
     rocksdb_write(kv->db, kv->write_options, batch->batch, &error);
     return error ? tr__kv_fail(error, "cannot write", err) : 0;

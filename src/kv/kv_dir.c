@@ -17,20 +17,19 @@
 #define FORMAT_VERSION 1
 #define FORMAT_NAME    "FORMAT"
 #define FORMAT_TEXT    "tailrace %u\n"
-#define PATH_BYTES_MAX 4096
 
 static int join(char *out, const char *dir, const char *name, tr_error *err)
 {
-    int n = snprintf(out, PATH_BYTES_MAX, "%s/%s", dir, name);
-    if (n < 0 || n >= PATH_BYTES_MAX)
+    int n = snprintf(out, TR__KV_PATH_MAX, "%s/%s", dir, name);
+    if (n < 0 || n >= TR__KV_PATH_MAX)
         return tr_fail(err, TR_ELIMIT, "the path of the data directory is longer than %d bytes",
-                       PATH_BYTES_MAX - 32);
+                       TR__KV_PATH_MAX - 32);
     return 0;
 }
 
 int tr__kv_dir_lock(const char *dir, int *ret_fd, tr_error *err)
 {
-    char path[PATH_BYTES_MAX];
+    char path[TR__KV_PATH_MAX];
     int rc = join(path, dir, "LOCK", err);
     if (rc)
         return rc;
@@ -48,7 +47,7 @@ int tr__kv_dir_lock(const char *dir, int *ret_fd, tr_error *err)
     return 0;
 }
 
-static int sync_dir(const char *dir)
+int tr__kv_dir_sync(const char *dir)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
@@ -60,7 +59,7 @@ static int sync_dir(const char *dir)
 
 int tr__kv_dir_write_format(const char *dir, tr_error *err)
 {
-    char path[PATH_BYTES_MAX], part[PATH_BYTES_MAX];
+    char path[TR__KV_PATH_MAX], part[TR__KV_PATH_MAX];
     int rc = join(path, dir, FORMAT_NAME, err);
     if (!rc)
         rc = join(part, dir, FORMAT_NAME ".new", err);
@@ -71,20 +70,20 @@ int tr__kv_dir_write_format(const char *dir, tr_error *err)
         return tr_fail(err, TR_EIO, "cannot create %s: %s", part, strerror(errno));
     bool ok = dprintf(fd, FORMAT_TEXT, (unsigned)FORMAT_VERSION) > 0 && fsync(fd) == 0;
     ok = close(fd) == 0 && ok;
-    if (!ok || rename(part, path) != 0 || sync_dir(dir) != 0)
+    if (!ok || rename(part, path) != 0 || tr__kv_dir_sync(dir) != 0)
         return tr_fail(err, TR_EIO, "cannot write %s: %s", path, strerror(errno));
     return 0;
 }
 
 int tr__kv_dir_format(const char *dir, tr_error *err)
 {
-    char path[PATH_BYTES_MAX], text[64];
+    char path[TR__KV_PATH_MAX], text[64];
     int rc = join(path, dir, FORMAT_NAME, err);
     if (rc)
         return rc;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) {
-        char store[PATH_BYTES_MAX];
+        char store[TR__KV_PATH_MAX];
         struct stat st;
         rc = join(store, dir, "store/CURRENT", err);
         if (!rc && stat(store, &st) == 0)

@@ -70,7 +70,7 @@ static uint64_t get_le64(const char *at)
     return get_le32(at) | (uint64_t)get_le32(at + 4) << 32;
 }
 
-static bool crc_fits(const char *head, size_t len)
+uint32_t tr__kv_log_crc(const char *bytes, size_t len)
 {
     static uint32_t table[256];
     if (!table[1])
@@ -82,9 +82,9 @@ static bool crc_fits(const char *head, size_t len)
         }
     uint32_t crc = ~0u;
     for (size_t i = 0; i < len; i++)
-        crc = table[(crc ^ (uint8_t)head[6 + i]) & 255] ^ crc >> 8;
+        crc = table[(crc ^ (uint8_t)bytes[i]) & 255] ^ crc >> 8;
     crc = ~crc;
-    return (crc >> 15 | crc << 17) + CRC_MASK == get_le32(head);
+    return (crc >> 15 | crc << 17) + CRC_MASK;
 }
 
 static bool all_zero(const char *at, const char *end)
@@ -110,7 +110,7 @@ static verdict read_record(tr_view file, size_t at, bool check_crc, record *ret)
     size_t head_len = type >= RECYCLED_FULL && type <= RECYCLED_LAST ? HEAD + RECYCLED : HEAD;
     if (type < FULL || head_len + len > BLOCK - at % BLOCK || head_len + len > file.len - at)
         return TORN;
-    if (check_crc && !crc_fits(head, head_len - 6 + len))
+    if (check_crc && tr__kv_log_crc(head + 6, head_len - 6 + len) != get_le32(head))
         return TORN;
     ret->type = type >= CONTROL ? CONTROL : type >= RECYCLED_FULL ? (kind)(type - 4) : (kind)type;
     ret->payload = tr_view_of(head + head_len, len);

@@ -6,6 +6,7 @@
 
 #include "kv/kv.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include <rocksdb/c.h>
@@ -24,6 +25,8 @@ struct tr_kv {
     rocksdb_writeoptions_t *write_options;
     rocksdb_readoptions_t *read_options; /* for gets of the latest state */
     _Atomic uint64_t durable;            /* RocksDB's sequence number up to which all is synced */
+    atomic_bool ground;                  /* lies below the changes */
+    pthread_mutex_t ground_lock;         /* while it is laid */
 };
 
 struct tr_kv_snapshot {
@@ -34,6 +37,12 @@ struct tr_kv_snapshot {
 /** Keys of items begin with a space (u32) and a hash (u64): RocksDB's prefix filters work on these bytes. */
 #define TR__KV_ITEM_PREFIX 12
 
+/** Below this RocksDB writes files all the time. */
+#define TR__KV_MEMORY_MIN ((size_t)8 * 1024 * 1024)
+#define TR__KV_PATH_MAX   4096
+
+extern const char *const tr__kv_family_names[TR_KV_FAMILIES];
+
 /** Turns RocksDB's error text into a code, and frees it. */
 int tr__kv_fail(char *message, const char *doing, tr_error *err);
 
@@ -42,11 +51,22 @@ int tr__kv_dir_lock(const char *dir, int *ret_fd, tr_error *err);
 /** Reads the version, or writes the current one into a new directory. */
 int tr__kv_dir_format(const char *dir, tr_error *err);
 int tr__kv_dir_write_format(const char *dir, tr_error *err);
+/** Makes the names in a directory durable: 0, or -1 and errno. */
+int tr__kv_dir_sync(const char *path);
 uint64_t tr__kv_dir_size(const char *path);
+
+/* What a new store begins with (kv_new.c). */
+/** Where there is no store yet, the families of one. */
+int tr__kv_new(const char *dir, tr_error *err);
+void tr__kv_look_for_ground(tr_kv *kv);
+/** Before the first change is written. */
+int tr__kv_lay_ground(tr_kv *kv, tr_error *err);
 
 /** The mark with which each batch begins: all up to this sequence number is durable. */
 #define TR__KV_MARK_MAX 32
 size_t tr__kv_log_mark(uint64_t durable, char *out);
+/** RocksDB's checksum of a record, as it stands in its head. */
+uint32_t tr__kv_log_crc(const char *bytes, size_t len);
 /** Whether a log's bytes have a flaw, and where the batch begins that has it. */
 bool tr__kv_log_torn(tr_view file, bool check_crc, size_t *ret_at);
 /** Before RocksDB opens the store: cuts off the torn end of the log. TR_ECORRUPT if it is damaged before

@@ -251,6 +251,66 @@ static void test_format(void **state)
     open_at(f, f->dir);
 }
 
+static unsigned files_ending(const fixture *f, const char *suffix)
+{
+    char path[128];
+    unsigned count = 0;
+    snprintf(path, sizeof path, "%s/store", f->dir);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (const struct dirent *entry; (entry = readdir(dir));) {
+        size_t len = strlen(entry->d_name), n = strlen(suffix);
+        count += len > n && !strcmp(entry->d_name + len - n, suffix);
+    }
+    closedir(dir);
+    return count;
+}
+
+/** The ground of the changes is laid with the first of them, once. */
+static void test_ground(void **state)
+{
+    fixture *f = *state;
+    put(f->kv, TR_KV_ITEMS, "a", "1");
+    assert_int_equal(files_ending(f, ".sst"), 0);
+    put(f->kv, TR_KV_CHANGES, "a", "1");
+    assert_int_equal(files_ending(f, ".sst"), 1);
+    put(f->kv, TR_KV_CHANGES, "b", "2");
+    tr_kv_close(f->kv);
+    open_at(f, f->dir);
+    put(f->kv, TR_KV_CHANGES, "c", "3");
+    assert_int_equal(files_ending(f, ".sst"), 1);
+    expect(f->kv, TR_KV_CHANGES, NULL, "a", "1");
+    expect(f->kv, TR_KV_CHANGES, NULL, "b", "2");
+}
+
+/** What a start leaves behind that did not come to its end is begun anew, but a store is never taken for
+ * that. */
+static void test_half_made(void **state)
+{
+    fixture *f = *state;
+    tr_error err = {0};
+    tr_kv_close(f->kv);
+    f->kv = NULL;
+    remove_tree(f->dir);
+    assert_int_equal(mkdir(f->dir, 0700), 0);
+    char path[128];
+    snprintf(path, sizeof path, "%s/store", f->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    write_file(f->dir, "FORMAT", "tailrace 1\n");
+    write_file(f->dir, "store/MANIFEST-000001", "half");
+    write_file(f->dir, "store/CURRENT.new", "");
+    open_at(f, f->dir);
+    put(f->kv, TR_KV_BUS, "a", "1");
+    assert_int_equal(tr_kv_sync(f->kv, NULL), 0);
+    tr_kv_close(f->kv);
+    f->kv = NULL;
+    snprintf(path, sizeof path, "%s/store/CURRENT", f->dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(tr_kv_open(&(tr_kv_options){.dir = f->dir}, &f->kv, &err), TR_ECORRUPT);
+    assert_non_null(strstr(err.message, "CURRENT is missing"));
+    assert_true(files_ending(f, ".log") > 0);
+}
+
 /** A copy holds what was written, also what has not been synced. */
 static void test_checkpoint(void **state)
 {
@@ -398,6 +458,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_delete_range, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lock, setup, teardown),
         cmocka_unit_test_setup_teardown(test_format, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ground, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_half_made, setup, teardown),
         cmocka_unit_test_setup_teardown(test_checkpoint, setup, teardown),
         cmocka_unit_test_setup_teardown(test_torn_log, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_log, setup, teardown),
