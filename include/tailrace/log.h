@@ -55,7 +55,7 @@ typedef struct tr_log_append {
                           number is found by a query, and conflicts are retried with jitter. Above 0 it takes
                           a transaction, with the right to dynamodb:ConditionCheckItem */
     bool out_of_order;   /**< the event is a copy whose number is known: it becomes expect + 1 although what
-                            comes   before may come later */
+                            comes before may come later; an equal event that is there already is success */
     tr_view replay_name; /**< Optional: the event comes with a replay of that name; it is marked with it */
     int64_t
         patience_ms; /**< how long to go on when the service cannot be reached; 0: as the client's attempts */

@@ -145,9 +145,20 @@ static tr_view joined(tr_call *c, tr_view lead, tr_view name)
     return tr_view_str(tr_arena_printf(c->arena, "%.*s%.*s", TR_FMT(lead), TR_FMT(name)));
 }
 
+static bool is_listed(tr_call *c, const tr_page_request *r, const tr_res *res, tr_view prefix)
+{
+    return tr_view_starts(res->name, prefix) && tr__doc_matches(c, res, "EventSourceArn", r->source) &&
+           tr__doc_matches(c, res, "State", r->state);
+}
+
 int tr__list(tr_call *c, const tr_page_request *r, const tr_listing *l)
 {
     tr_view after;
+    if ((r->prefix.ptr != NULL) + (r->source.ptr != NULL) + (r->state.ptr != NULL) > 1)
+        return tr__fail(c, 400, "ValidationException",
+                        "At most one filter is allowed for List%s. Use either : State, EventSourceArn, or "
+                        "NamePrefix.",
+                        l->member);
     int e = tr__page_after(c, r->token, &after);
     if (e)
         return e;
@@ -161,7 +172,7 @@ int tr__list(tr_call *c, const tr_page_request *r, const tr_listing *l)
     tr_json_name(&c->w, l->member);
     tr_json_begin_array(&c->w);
     for (; res && tr_view_starts(res->name, l->lead); res = tr_bus_next(c->api->bus, l->kind, res->name)) {
-        if (!tr_view_starts(res->name, prefix) || (l->accept && !l->accept(c, r, res)))
+        if (!is_listed(c, r, res, prefix))
             continue;
         more = left-- == 0;
         if (more)

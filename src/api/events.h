@@ -31,6 +31,13 @@
     TR_MEMBER(type, field, "NextToken", TR_K_STRING, .rules = TR_R_MIN | TR_R_MAX, .min = 1, .max = 2048)
 #define TR_E_LIMIT(type, field)                                                                              \
     TR_MEMBER(type, field, "Limit", TR_K_INTEGER, .rules = TR_R_MIN | TR_R_MAX, .min = 1, .max = TR_PAGE_MAX)
+/* What ListArchives and ListReplays take, members of a tr_page_request. */
+#define TR_E_LIST(most, states)                                                                              \
+    TR_E_PREFIX(tr_page_request, prefix, most),                                                              \
+        TR_MEMBER(tr_page_request, source, "EventSourceArn", TR_K_STRING, .rules = TR_R_MIN | TR_R_MAX,      \
+                  .min = 1, .max = 1600),                                                                    \
+        TR_MEMBER(tr_page_request, state, "State", TR_K_STRING, .values = (states)),                         \
+        TR_E_TOKEN(tr_page_request, token), TR_E_LIMIT(tr_page_request, limit)
 
 /** ListX, DescribeX, DeleteX of a name. */
 typedef struct tr_page_request {
@@ -67,10 +74,10 @@ typedef struct tr_listing {
     tr_res_kind kind;
     const char *member; /**< of the answer: "Archives" */
     tr_view lead;       /**< what their names begin with and the caller does not see: "BUS|" */
-    bool (*accept)(tr_call *call, const tr_page_request *request, const tr_res *res); /**< Optional. */
     int (*write)(tr_call *call, tr_res *res); /**< an object, as the list has it */
 } tr_listing;
-/** Answers a List operation: a page of those whose names begin with the request's prefix. */
+/** Answers a List operation: a page of those that the request's prefix, source or state selects; of these a
+ * request has one at most, or the answer is a ValidationException. */
 int tr__list(tr_call *call, const tr_page_request *request, const tr_listing *listing);
 /** Whether the document's text member is what the request asks for (ptr NULL: anything). */
 bool tr__doc_matches(tr_call *call, const tr_res *res, const char *member, tr_view wanted);

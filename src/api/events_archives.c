@@ -22,14 +22,7 @@ static const tr_member name_members[] = {TR_E_NAME(archive_request, name, "Archi
 const tr_shape tr__shape_describe_archive = TR_SHAPE(archive_request, "DescribeArchiveRequest", name_members);
 const tr_shape tr__shape_delete_archive = TR_SHAPE(archive_request, "DeleteArchiveRequest", name_members);
 static const tr_member list_members[] = {
-    TR_E_PREFIX(tr_page_request, prefix, 48),
-    TR_MEMBER(tr_page_request, source, "EventSourceArn", TR_K_STRING, .rules = TR_R_MIN | TR_R_MAX, .min = 1,
-              .max = 1600),
-    TR_MEMBER(tr_page_request, state, "State", TR_K_STRING,
-              .values = "[ENABLED, DISABLED, CREATING, UPDATING, CREATE_FAILED, UPDATE_FAILED]"),
-    TR_E_TOKEN(tr_page_request, token),
-    TR_E_LIMIT(tr_page_request, limit),
-};
+    TR_E_LIST(48, "[ENABLED, DISABLED, CREATING, UPDATING, CREATE_FAILED, UPDATE_FAILED]")};
 const tr_shape tr__shape_list_archives = TR_SHAPE(tr_page_request, "ListArchivesRequest", list_members);
 
 static int find(tr_call *c, tr_view name, tr_res **ret_archive)
@@ -127,12 +120,6 @@ int tr__op_describe_archive(tr_call *c, void *request)
     return e ? e : write_archive(c, archive, true);
 }
 
-static bool accept(tr_call *c, const tr_page_request *r, const tr_res *archive)
-{
-    return (!r->state.ptr || tr_view_is(r->state, "ENABLED")) &&
-           tr__doc_matches(c, archive, "EventSourceArn", r->source);
-}
-
 static int write_listed(tr_call *c, tr_res *archive)
 {
     return write_archive(c, archive, false);
@@ -140,8 +127,7 @@ static int write_listed(tr_call *c, tr_res *archive)
 
 int tr__op_list_archives(tr_call *c, void *request)
 {
-    static const tr_listing archives = {
-        .kind = TR_RES_ARCHIVE, .member = "Archives", .accept = accept, .write = write_listed};
+    static const tr_listing archives = {.kind = TR_RES_ARCHIVE, .member = "Archives", .write = write_listed};
     return tr__list(c, request, &archives);
 }
 

@@ -33,14 +33,7 @@ static const tr_member name_members[] = {TR_E_NAME(replay_request, name, "Replay
 const tr_shape tr__shape_describe_replay = TR_SHAPE(replay_request, "DescribeReplayRequest", name_members);
 const tr_shape tr__shape_cancel_replay = TR_SHAPE(replay_request, "CancelReplayRequest", name_members);
 static const tr_member list_members[] = {
-    TR_E_PREFIX(tr_page_request, prefix, 64),
-    TR_MEMBER(tr_page_request, source, "EventSourceArn", TR_K_STRING, .rules = TR_R_MIN | TR_R_MAX, .min = 1,
-              .max = 1600),
-    TR_MEMBER(tr_page_request, state, "State", TR_K_STRING,
-              .values = "[STARTING, RUNNING, CANCELLING, COMPLETED, CANCELLED, FAILED]"),
-    TR_E_TOKEN(tr_page_request, token),
-    TR_E_LIMIT(tr_page_request, limit),
-};
+    TR_E_LIST(64, "[STARTING, RUNNING, CANCELLING, COMPLETED, CANCELLED, FAILED]")};
 const tr_shape tr__shape_list_replays = TR_SHAPE(tr_page_request, "ListReplaysRequest", list_members);
 
 static tr_view archive_name(tr_view arn)
@@ -159,12 +152,6 @@ int tr__op_describe_replay(tr_call *c, void *request)
     return e;
 }
 
-static bool accept(tr_call *c, const tr_page_request *r, const tr_res *replay)
-{
-    return tr__doc_matches(c, replay, "State", r->state) &&
-           tr__doc_matches(c, replay, "EventSourceArn", r->source);
-}
-
 static int write_listed(tr_call *c, tr_res *replay)
 {
     write_replay(&c->w, replay->doc, false);
@@ -173,8 +160,7 @@ static int write_listed(tr_call *c, tr_res *replay)
 
 int tr__op_list_replays(tr_call *c, void *request)
 {
-    static const tr_listing replays = {
-        .kind = TR_RES_REPLAY, .member = "Replays", .accept = accept, .write = write_listed};
+    static const tr_listing replays = {.kind = TR_RES_REPLAY, .member = "Replays", .write = write_listed};
     return tr__list(c, request, &replays);
 }
 

@@ -22,7 +22,8 @@ enum { OPT_FROM = 0x100, OPT_TO, OPT_LOG, OPT_TYPE, OPT_PATTERN, OPT_LIMIT, OPT_
 
 static const tr_cli_option options[] = {
     {"from", OPT_FROM, "TIME", "only events from this time on (2026-01-31T00:00:00Z)"},
-    {"to", OPT_TO, "TIME", "only events up to this time"},
+    {"until", OPT_TO, "TIME", "only events up to this time"},
+    {"to", OPT_TO, "TIME", "the same as --until"},
     {"log", OPT_LOG, "LOG", "only events of this log"},
     {"type", OPT_TYPE, "TYPE", "only events of this type"},
     {"pattern", OPT_PATTERN, "PATTERN", "only events that match this event pattern"},
@@ -330,7 +331,7 @@ static int parse(tr_cli *cli, archive_command *c)
             e = tr_cli_time(cli, "from", cli->value, &c->from_ms);
             break;
         case OPT_TO:
-            e = tr_cli_time(cli, "to", cli->value, &c->to_ms);
+            e = tr_cli_time(cli, "until", cli->value, &c->to_ms);
             break;
         case OPT_LOG:
             c->log = cli->value;
@@ -352,7 +353,9 @@ static int parse(tr_cli *cli, archive_command *c)
         }
     }
     if (!e && option == 0 && c->keep_ms && c->to_ms)
-        e = tr_cli_usage(cli, "--keep and --to both say which are old enough: give one");
+        e = tr_cli_usage(cli, "--keep and --until both say which are old enough: give one");
+    if (!e && option == 0 && c->to_ms && c->from_ms > c->to_ms)
+        e = tr_cli_usage(cli, "--from is after the end, --until");
     return e ? e : option < 0 ? (cli->exit_code ? cli->exit_code : -1) : 0;
 }
 

@@ -139,6 +139,14 @@ static void help_options(const tr_cli_option *options, tr_buf *out)
     }
 }
 
+static bool has_option(const tr_cli_command *command, const char *name)
+{
+    for (const tr_cli_option *o = command ? command->options : NULL; o && o->name; o++)
+        if (strcmp(o->name, name) == 0)
+            return true;
+    return false;
+}
+
 void tr_cli_help(const tr_cli_command *command, tr_buf *out)
 {
     tr_buf_printf(out, "usage: tailrace %s [option…]%s%s\n\n%s\n", command->name,
@@ -148,7 +156,12 @@ void tr_cli_help(const tr_cli_command *command, tr_buf *out)
         tr_buf_printf(out, "\n%s\n", command->text);
     tr_buf_put_str(out, "\nOptions:\n");
     help_options(command->options, out);
-    help_options(common_options, out);
+    bool log = has_option(command, "log"); /* the first of the common ones is hidden by it */
+    help_options(common_options + log, out);
+    if (log)
+        tr_buf_printf(out,
+                      "\nHow messages are written to stderr: tailrace --log json %s, or TAILRACE_LOG=json.\n",
+                      command->name);
 }
 
 static void help_all(tr_buf *out)
@@ -191,6 +204,14 @@ static void fill_options(const tr_cli_option *table, struct option *longs, char 
     }
 }
 
+static int set_log(const tr_cli *cli, const char *form, const char *named_by)
+{
+    if (strcmp(form, "json") != 0 && strcmp(form, "text") != 0)
+        return tr_cli_usage(cli, "%s takes text or json, not '%s'", named_by, form);
+    tr_cli_log_as_json(form[0] == 'j');
+    return 0;
+}
+
 static int handle_common(tr_cli *cli, int option)
 {
     tr_buf out;
@@ -204,12 +225,8 @@ static int handle_common(tr_cli *cli, int option)
         (void)printf("tailrace %s\n", TR_VERSION);
         break;
     case OPTION_LOG:
-        if (strcmp(optarg, "json") != 0 && strcmp(optarg, "text") != 0) {
-            cli->exit_code = tr_cli_usage(cli, "--log takes text or json, not '%s'", optarg);
-            return -1;
-        }
-        tr_cli_log_as_json(optarg[0] == 'j');
-        return 0;
+        cli->exit_code = set_log(cli, optarg, "--log");
+        return cli->exit_code ? -1 : 0;
     default:
         return option;
     }
@@ -342,14 +359,19 @@ const tr_cli_verb *tr_cli_verb_of(const tr_cli *cli, const tr_cli_verb *verbs)
 
 /* ----------------------------------------------------------------------------------------------- main */
 
+static const tr_cli_command *find_command(const char *name)
+{
+    for (size_t i = 0; name && tr_cli_commands[i]; i++)
+        if (strcmp(tr_cli_commands[i]->name, name) == 0)
+            return tr_cli_commands[i];
+    return NULL;
+}
+
 static int help_command(const char *name)
 {
     tr_buf out;
     tr_buf_init(&out, SIZE_MAX / 2);
-    const tr_cli_command *found = NULL;
-    for (size_t i = 0; name && tr_cli_commands[i]; i++)
-        if (strcmp(tr_cli_commands[i]->name, name) == 0)
-            found = tr_cli_commands[i];
+    const tr_cli_command *found = find_command(name);
     if (found)
         tr_cli_help(found, &out);
     else
@@ -359,36 +381,59 @@ static int help_command(const char *name)
 }
 
 /* Before the options are read one by one, so that mistakes in those before it are told in the right form. */
-static void find_log(int argc, char **argv)
+static void find_log(const tr_cli *cli)
 {
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strcmp(argv[i], "--log=json") == 0 ||
-            (strcmp(argv[i], "--log") == 0 && i + 1 < argc && strcmp(argv[i + 1], "json") == 0))
+    if (has_option(cli->command, "log"))
+        return;
+    for (int i = 1; i < cli->argc && strcmp(cli->argv[i], "--") != 0; i++)
+        if (strcmp(cli->argv[i], "--log=json") == 0 ||
+            (strcmp(cli->argv[i], "--log") == 0 && i + 1 < cli->argc &&
+             strcmp(cli->argv[i + 1], "json") == 0))
             tr_cli_log_as_json(true);
+}
+
+/* TAILRACE_LOG, and --log before the command: those with a --log of their own are reached so, too. Returns
+ * the command's place in argv, or 0 with the exit code in *ret_code. */
+static int take_log(int argc, char **argv, int *ret_code)
+{
+    const tr_cli cli = {0};
+    const char *form = getenv("TAILRACE_LOG");
+    int at = 1;
+    *ret_code = form && form[0] ? set_log(&cli, form, "TAILRACE_LOG") : 0;
+    for (; !*ret_code && at < argc; at++) {
+        if (strncmp(argv[at], "--log=", 6) == 0)
+            *ret_code = set_log(&cli, argv[at] + 6, "--log");
+        else if (strcmp(argv[at], "--log") == 0)
+            *ret_code = set_log(&cli, at + 1 < argc ? argv[++at] : "", "--log");
+        else
+            break;
+    }
+    return *ret_code ? 0 : at;
 }
 
 int tr_cli_main(int argc, char **argv)
 {
     tr_cli cli = {0};
-    find_log(argc, argv);
-    if (argc < 2)
+    int code, at = take_log(argc, argv, &code);
+    if (!at)
+        return code;
+    if (at >= argc)
         return tr_cli_usage(&cli, "which command?");
-    const char *name = argv[1];
+    const char *name = argv[at];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
-        return help_command(argc > 2 ? argv[2] : NULL);
+        return help_command(at + 1 < argc ? argv[at + 1] : NULL);
     if (strcmp(name, "--version") == 0) {
         (void)printf("tailrace %s\n", TR_VERSION);
         return TR_EXIT_OK;
     }
-    for (size_t i = 0; tr_cli_commands[i]; i++) {
-        if (strcmp(tr_cli_commands[i]->name, name) == 0) {
-            cli = (tr_cli){.command = tr_cli_commands[i], .argv = argv + 1, .argc = argc - 1};
-            tr_cli_log_command(name);
-            int code = cli.command->run(&cli);
-            if (fflush(stdout) != 0 && code == TR_EXIT_OK && errno != EPIPE && !reader_gone)
-                code = TR_EXIT_FAILURE;
-            return code;
-        }
-    }
-    return tr_cli_usage(&cli, "there is no command '%s'", name);
+    const tr_cli_command *command = find_command(name);
+    if (!command)
+        return tr_cli_usage(&cli, "there is no command '%s'", name);
+    cli = (tr_cli){.command = command, .argv = argv + at, .argc = argc - at};
+    find_log(&cli);
+    tr_cli_log_command(name);
+    code = command->run(&cli);
+    if (fflush(stdout) != 0 && code == TR_EXIT_OK && errno != EPIPE && !reader_gone)
+        code = TR_EXIT_FAILURE;
+    return code;
 }

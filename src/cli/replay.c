@@ -15,6 +15,7 @@ enum {
     OPT_ARCHIVE = 0x100,
     OPT_FROM,
     OPT_TO,
+    OPT_UNTIL,
     OPT_LOG,
     OPT_TYPE,
     OPT_RULE,
@@ -43,10 +44,11 @@ enum {
 static const tr_cli_option options[] = {
     {"archive", OPT_ARCHIVE, "NAME|aws:NAME|FILE",
      "the archive: of the server, on AWS, or an SQLite file (with a / in\nits path, or ending in .sqlite)"},
-    {"from", OPT_FROM, "TIME", "only events from this time on (2026-01-31T00:00:00Z)"},
-    {"to", OPT_TO, "TIME", "only events up to this time"},
     {"to", OPT_TO, "bus|dynamodb|aws|exec",
-     "where they go: the bus here, the logs' table here, a bus on AWS,\na handler; both --to may be given"},
+     "where they go: the bus here, the logs' table here, a bus on AWS,\na handler"},
+    {"from", OPT_FROM, "TIME", "only events from this time on (2026-01-31T00:00:00Z)"},
+    {"until", OPT_UNTIL, "TIME",
+     "only events up to this time; --to TIME is the same, beside the\n--to that says where they go"},
     {"log", OPT_LOG, "LOG", "only events of this log"},
     {"type", OPT_TYPE, "TYPE", "only events of this type"},
     {"rule", OPT_RULE, "RULE", "only events that this rule of the bus matches, and here only for it"},
@@ -72,6 +74,8 @@ static const tr_cli_option options[] = {
     {NULL, 0, NULL, NULL}};
 
 typedef enum target { TO_NONE, TO_BUS, TO_DYNAMODB, TO_AWS, TO_EXEC } target;
+static const char *const target_names[] = {
+    [TO_BUS] = "bus", [TO_DYNAMODB] = "dynamodb", [TO_AWS] = "aws", [TO_EXEC] = "exec"};
 
 typedef struct replaying {
     tr_cli *cli;
@@ -93,25 +97,33 @@ typedef struct replaying {
 
 /* ------------------------------------------------------------------------------------------------ options */
 
+static int take_until(const tr_cli *cli, const char *option, replaying *r)
+{
+    if (r->options.to_ms)
+        return tr_cli_usage(cli, "--%s: the end was given before: one --until, or one --to TIME, is enough",
+                            option);
+    return tr_cli_time(cli, option, cli->value, &r->options.to_ms);
+}
+
+/* Where to, by one of four words. Everything else is a time, as for archive: none is written like a word. */
 static int take_to(const tr_cli *cli, replaying *r)
 {
-    static const struct {
-        const char *name;
-        target to;
-    } targets[] = {{"bus", TO_BUS}, {"dynamodb", TO_DYNAMODB}, {"aws", TO_AWS}, {"exec", TO_EXEC}};
-    for (size_t i = 0; i < TR_COUNT(targets); i++) {
-        if (strcmp(cli->value, targets[i].name) != 0)
+    int64_t ms;
+    for (target t = TO_BUS; t <= TO_EXEC; t++) {
+        if (strcmp(cli->value, target_names[t]) != 0)
             continue;
         if (r->to)
-            return tr_cli_usage(cli, "--to names two targets");
-        r->to = targets[i].to;
+            return tr_cli_usage(cli, "--to %s: a replay goes to one place, and --to %s was given before",
+                                cli->value, target_names[r->to]);
+        r->to = t;
         return 0;
     }
-    if (tr_time_parse(tr_view_str(cli->value), &r->options.to_ms) == 0)
-        return 0;
-    return tr_cli_usage(
-        cli, "--to is bus, dynamodb, aws or exec, or a time such as 2026-01-31T00:00:00Z, not '%s'",
-        cli->value);
+    if (tr_time_parse(tr_view_str(cli->value), &ms) == 0)
+        return take_until(cli, "to", r);
+    return tr_cli_usage(cli,
+                        "--to says where: bus, dynamodb, aws or exec (or until when: a time such as "
+                        "2026-01-31T00:00:00Z), not '%s'",
+                        cli->value);
 }
 
 static int take_speed(const tr_cli *cli, replaying *r)
@@ -153,6 +165,8 @@ static int take_option(const tr_cli *cli, int option, replaying *r)
         return tr_cli_time(cli, "from", cli->value, &r->options.from_ms);
     case OPT_TO:
         return take_to(cli, r);
+    case OPT_UNTIL:
+        return take_until(cli, "until", r);
     case OPT_LOG:
         r->options.log = tr_view_str(cli->value);
         return 0;
@@ -184,12 +198,16 @@ static int check_options(tr_cli *cli, replaying *r)
     if (!r->to && r->code.given)
         r->to = TO_EXEC;
     if (!r->to)
-        return tr_cli_usage(cli, "--to bus, dynamodb, aws or exec is needed");
-    if ((r->to == TO_EXEC) != r->code.given)
+        return tr_cli_usage(cli, "--to is needed: bus, dynamodb, aws or exec%s",
+                            r->options.to_ms ? ", beside the one with a time" : "");
+    if (r->to == TO_EXEC && !r->code.given)
         return tr_cli_usage(cli,
                             "--to exec needs what shall be run: --exec, --exec-each, --url or --handler");
+    if (r->to != TO_EXEC && r->code.given)
+        return tr_cli_usage(cli, "--exec, --exec-each, --url and --handler are for --to exec, not --to %s",
+                            target_names[r->to]);
     if (r->options.to_ms && r->options.from_ms > r->options.to_ms)
-        return tr_cli_usage(cli, "--from is after --to");
+        return tr_cli_usage(cli, "--from is after the end, --until");
     if (r->rule && r->pattern_text)
         return tr_cli_usage(cli, "--rule and --pattern both select events: give one");
     bool aws = strncmp(r->archive, AWS_PREFIX, strlen(AWS_PREFIX)) == 0;
@@ -330,11 +348,9 @@ static int find_pattern(replaying *r, tr_error *err)
 static int open_state(replaying *r, tr_error *err)
 {
     char what[1200];
-    static const char *const names[] = {
-        [TO_BUS] = "bus", [TO_DYNAMODB] = "dynamodb", [TO_AWS] = "aws", [TO_EXEC] = "exec"};
     tr_client *client = r->options.from == TR_REPLAY_FROM_AWS ? r->aws : r->place.client;
-    (void)snprintf(what, sizeof what, "%.1000s %s", r->archive, names[r->to]);
-    int e = tr_cli_state_path(r->state, "replay", names[r->to],
+    (void)snprintf(what, sizeof what, "%.1000s %s", r->archive, target_names[r->to]);
+    int e = tr_cli_state_path(r->state, "replay", target_names[r->to],
                               client ? tr_client_endpoint(client, TR_EVENTS) : "file", what, "json",
                               r->state_path, sizeof r->state_path, err);
     return e ? e : tr_stream_store_file(r->state_path, &r->options.state, err);

@@ -298,7 +298,7 @@ static int run(tr_cli *cli)
 
 const tr_cli_command tr_cli_serve = {
     .name = "serve",
-    .summary = "serve DynamoDB, its streams and EventBridge on this machine",
+    .summary = "Serve DynamoDB, its streams and EventBridge on this machine.",
     .text =
         "Without signatures being checked, any credentials and region see the same tables. A directory is\n"
         "locked while it is served; other commands reach it through the socket DIR/tailrace.sock.",

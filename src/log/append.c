@@ -163,7 +163,7 @@ static void set_up(append *a, tr_client *client, const tr_log_append *in)
     a->job.run_count = 1;
     a->job.actions = a->actions;
     a->job.action_count = given && in->expect && !in->out_of_order ? 2 : 1;
-    a->job.repeatable = given;
+    a->job.repeatable = given && in->out_of_order; /* a copy may be there; whoever expects wants to win */
     a->job.patience_ms = in->patience_ms;
     a->job.fn = on_written;
     a->job.ctx = a;
