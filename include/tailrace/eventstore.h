@@ -96,6 +96,8 @@ typedef struct tr_eventstore_options {
     tr_event_layout layout;
     int64_t patience_ms; /**< how long a push, or a command, goes on when the service is throttling or cannot
                             be reached, beyond the client's own attempts; 0: 2,000 */
+    tr_logger
+        logger; /**< optional: told once by a push that has been trying for a while, on the I/O thread */
 } tr_eventstore_options;
 
 /** TR_EINVAL, TR_ENOMEM. */
@@ -117,7 +119,8 @@ typedef struct tr_event {
     tr_view aggregate_id; /**< not empty */
     uint64_t version;     /**< from 1 */
     tr_view type;
-    tr_view timestamp; /**< ISO 8601 with milliseconds and Z, as castore writes it; empty when pushing: now */
+    tr_view timestamp; /**< ISO 8601 with milliseconds and Z, as castore writes it, or any text of up to 64
+                          bytes; empty when pushing: now */
     tr_value payload;  /**< any value; type TR_NONE: absent */
     tr_value metadata; /**< the same */
 } tr_event;
@@ -194,7 +197,9 @@ typedef void tr_push_fn(void *ctx, int code, const tr_pushed *pushed, const tr_e
  * Pushes events of one aggregate, 1 to TR_EVENT_GROUP_MAX: a single one by PutItem, several by one
  * transaction. With TR_EXPECT_VERSION their versions must follow each other. Events without a timestamp get
  * the present time, all the same one, or the one that others of them have; two different ones are refused.
- * Everything is copied. 0 means that fn runs exactly once.
+ * A timestamp that is given stands as it is, whatever it says: castore takes any string, and its events must
+ * be readable, and pushable to a copy. Lists, pours and subscriptions sort by it as text, so give times as
+ * castore writes them. Everything is copied. 0 means that fn runs exactly once.
  */
 int tr_eventstore_push(tr_eventstore *store, const tr_event *events, size_t count,
                        const tr_push_options *options, tr_push_fn *fn, void *ctx, tr_error *err);
@@ -230,8 +235,8 @@ typedef struct tr_group_options {
  */
 int tr_eventstore_group(const tr_group_member *members, size_t count, const tr_group_options *options,
                         tr_push_fn *fn, void *ctx, tr_error *err);
-/** Blocks. Fills in versions and timestamps of the members' events. ret_failed (may be NULL) as in tr_pushed.
- */
+/** Blocks. Fills in versions and timestamps of the members' events. ret_failed (may be NULL): as in
+ * tr_pushed, and the member for which the group was refused (TR_EINVAL), if it was for one. */
 int tr_eventstore_group_wait(tr_group_member *members, size_t count, const tr_group_options *options,
                              tr_arena *arena, size_t *ret_failed, tr_error *err);
 

@@ -4,6 +4,7 @@
 #include <tailrace/schema.h>
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -72,11 +73,26 @@ static const tr_cli_option options[] = {
 
 /* ------------------------------------------------------------------------------------------------ helpers */
 
+#define PUSH_PATIENCE_MS 60000 /* a server that is restarted meanwhile is waited for, as by --once */
+#define TELL_EVERY_MS    5000  /* one line for all pushes under way */
+
+/* Pushes that cannot reach the service tell of it, each. */
+static void tell_trouble(void *ctx, tr_log_level level, const char *message)
+{
+    static _Atomic(int64_t) told_ms = INT64_MIN / 2;
+    int64_t now = tr_clock_mono_ms(), last = atomic_load(&told_ms);
+    (void)ctx;
+    if (now - last >= TELL_EVERY_MS && atomic_compare_exchange_strong(&told_ms, &last, now))
+        tr_cli_message(level, "%s", message);
+}
+
 int tr_cli_open_store(tr_cli_events *c, const char *id, const char *table, tr_eventstore **ret_store,
                       tr_error *err)
 {
     tr_eventstore_options o = {.store_id = id,
                                .table = table ? table : c->table,
+                               .patience_ms = PUSH_PATIENCE_MS,
+                               .logger = {.fn = tell_trouble},
                                .layout = c->legacy ? TR_EVENTS_LEGACY : TR_EVENTS_SINGLE_TABLE};
     return tr_eventstore_new(c->place.client, &o, ret_store, err);
 }
@@ -192,12 +208,27 @@ int tr_cli_events_init(void *ctx, tr_error *err)
 
 /* ------------------------------------------------------------------------------------------------ verbs */
 
+/* The service does not say which table it has not found. */
+int tr_cli_name_table(const tr_eventstore *store, int code, tr_error *err)
+{
+    tr_buf name;
+    tr_error first = *err;
+    if (!code || strcmp(first.type, "ResourceNotFoundException") != 0)
+        return code;
+    tr_buf_init(&name, 4096);
+    tr_eventstore_table(store, &name);
+    code = tr_fail_service(err, code, first.http_status, first.type, "table %.*s: %.1900s",
+                           TR_FMT(tr_buf_view(&name)), first.message);
+    tr_buf_done(&name);
+    return code;
+}
+
 /* Of the verbs whose first argument is a store's id. */
 static int on_store(tr_cli_events *c, int (*run)(void *, tr_error *), tr_error *err)
 {
     int e = tr_cli_open_store(c, c->cli->argv[1], NULL, &c->store, err);
     if (!e)
-        e = run(c, err);
+        e = tr_cli_name_table(c->store, run(c, err), err);
     tr_eventstore_free(c->store);
     c->store = NULL;
     return e;

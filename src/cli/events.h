@@ -116,6 +116,8 @@ int tr_cli_open_rules(const tr_cli_events *c, tr_rules **ret_rules, tr_error *er
 /** Opens a store of the chosen table and layout. */
 int tr_cli_open_store(tr_cli_events *c, const char *id, const char *table, tr_eventstore **ret_store,
                       tr_error *err);
+/** Puts the table's name before an error that says that a table is missing. Returns `code`. */
+int tr_cli_name_table(const tr_eventstore *store, int code, tr_error *err);
 /** The next line that is not empty, without its end; valid until the next call. TR_ECLOSED at the end. */
 typedef struct tr_cli_lines {
     void *file; /* FILE */

@@ -46,6 +46,9 @@ typedef struct window {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     atomic_bool failed; /* nothing more is to be begun */
+    uint64_t last;      /* line that was begun, or refused */
+    tr_buf missing;     /* lines that were begun and are not stored, as far as is known: "3, 5 to 7" */
+    uint64_t missing_from, missing_to;
 } window;
 
 static void on_pushed(void *ctx, int code, const tr_pushed *pushed, const tr_error *err)
@@ -113,10 +116,13 @@ static int begin(window *w, const tr_cli_lines *lines, tr_view line, tr_arena *p
     tr_event event;
     tr_arena_reset(parsing);
     int e = tr_event_from_json(line, parsing, &event, err);
-    if (e)
+    if (e) {
+        w->last = lines->number;
         return tr_cli_line_error(lines, e, err);
+    }
     if ((e = wait_for_turn(w, event.aggregate_id, err)) || w->failed)
         return e;
+    w->last = lines->number;
     slot *s = &w->slots[(w->first + w->count) % w->size];
     tr_arena_reset(&s->arena);
     s->event = event;
@@ -141,6 +147,42 @@ static int begin(window *w, const tr_cli_lines *lines, tr_view line, tr_arena *p
     return 0;
 }
 
+/* ---- what was not pushed ---- */
+
+static void end_missing(window *w)
+{
+    if (!w->missing_from)
+        return;
+    if (w->missing.len)
+        tr_buf_put_str(&w->missing, ", ");
+    tr_buf_put_u64(&w->missing, w->missing_from);
+    if (w->missing_to > w->missing_from) {
+        tr_buf_put_str(&w->missing, w->missing_to > w->missing_from + 1 ? " to " : ", ");
+        tr_buf_put_u64(&w->missing, w->missing_to);
+    }
+    w->missing_from = 0;
+}
+
+/* Lines come in their order. Those that touch are told as one range. */
+static void add_missing(window *w, uint64_t line)
+{
+    if (w->missing_from && w->missing_to + 1 == line) {
+        w->missing_to = line;
+        return;
+    }
+    end_missing(w);
+    w->missing_from = w->missing_to = line;
+}
+
+static void tell_missing(window *w)
+{
+    end_missing(w);
+    if (w->missing.len && !tr_buf_status(&w->missing))
+        tr_cli_message(TR_LOG_ERROR,
+                       "not stored, or not known to be: line(s) %.*s; nothing behind line %llu was begun",
+                       TR_FMT(tr_buf_view(&w->missing)), (unsigned long long)w->last);
+}
+
 /* Waits for the rest; what was stored behind a failed one is printed too. */
 static int finish(window *w, int code, tr_error *err)
 {
@@ -152,6 +194,8 @@ static int finish(window *w, int code, tr_error *err)
             continue;
         }
         tr_error mine;
+        if (s->state == FAILED)
+            add_missing(w, s->number);
         if (s->state == FAILED && !code) {
             tr_cli_lines at = {.number = s->number};
             *err = s->err;
@@ -188,10 +232,16 @@ static int push_lines(tr_cli_events *c, tr_event_expect expect, tr_error *err)
         tr_arena_init(&w.slots[i].arena, ARENA_MAX);
         tr_buf_init(&w.slots[i].line, ARENA_MAX);
     }
+    tr_buf_init(&w.missing, ARENA_MAX);
     int e = 0;
     while (!e && !w.failed && !(e = tr_cli_next_line(&lines, &line, err)))
         e = begin(&w, &lines, line, &parsing, err);
+    bool refused = e && e != TR_ECLOSED && w.last == lines.number;
     e = finish(&w, e == TR_ECLOSED ? 0 : e, err);
+    if (refused)
+        add_missing(&w, w.last);
+    tell_missing(&w);
+    tr_buf_done(&w.missing);
     for (size_t i = 0; i < w.size; i++) {
         tr_arena_done(&w.slots[i].arena);
         tr_buf_done(&w.slots[i].line);
@@ -384,6 +434,8 @@ static int push_members(tr_cli_events *c, members *m, bool grouped, tr_error *er
         tr_cli_lines at = {.number = m->numbers[failed]};
         return tr_cli_line_error(&at, e, err);
     }
+    if (m->store_count == 1) /* else it is not told which of the tables is meant */
+        e = tr_cli_name_table(m->stores[0], e, err);
     for (size_t i = 0; !e && i < m->count; i++)
         if (!m->list[i].check_only)
             e = print_member(&m->list[i], grouped, m->nested[i], err);

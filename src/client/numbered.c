@@ -8,7 +8,8 @@
 #define CONFLICTS_MAX    100 /* lost races in a row before giving up */
 #define RETRY_BASE_MS    25
 #define RETRY_CAP_MS     2000
-#define ATTEMPTS_MIN     4 /* made even if the patience ran out during the first, as by a timeout */
+#define ATTEMPTS_MIN     4    /* made even if the patience ran out during the first, as by a timeout */
+#define TELL_AFTER_MS    1000 /* of failures: shorter ones are nobody's concern */
 
 static void write_all(void *ctx);
 static void ask_newest(void *ctx);
@@ -39,8 +40,14 @@ static bool patient(const tr__numbered *job)
     return job->attempts < ATTEMPTS_MIN || tr_clock_mono_ms() < job->deadline_ms;
 }
 
-static void again(tr__numbered *job, tr_task_fn *step)
+static void again(tr__numbered *job, tr_task_fn *step, const tr_error *err)
 {
+    int64_t left_ms = job->deadline_ms - tr_clock_mono_ms();
+    if (job->logger && !job->told && left_ms > 0 && job->patience_ms - left_ms >= TELL_AFTER_MS) {
+        job->told = true;
+        tr_log(job->logger, TR_LOG_WARN, "%s; trying again for %lld s more", err ? err->message : "no answer",
+               (long long)(left_ms / 1000));
+    }
     later(job, tr_backoff_ms(&job->rng, job->attempts - 1, RETRY_BASE_MS, RETRY_CAP_MS), step);
 }
 
@@ -257,7 +264,7 @@ static void on_conflict(tr__numbered *job, int code, const tr_reply *reply, cons
     else if (v.lost)
         finish(job, TR_ECONFLICT, v.lost, err);
     else if (v.busy && patient(job))
-        again(job, write_all);
+        again(job, write_all, err);
     else if (v.ours) /* of a transaction's items some equal ours by chance */
         finish(job, TR_ECONFLICT, &job->actions[0], err);
     else
@@ -287,7 +294,7 @@ static void on_written(void *ctx, int code, const tr_reply *reply, const tr_erro
         bool repeat = arrived || tr_retryable(code) || is_type(err, "TransactionConflictException") ||
                       is_type(err, "TransactionInProgressException");
         if (repeat && code != TR_ECANCELED && patient(job))
-            again(job, write_all);
+            again(job, write_all, err);
         else
             finish(job, code, NULL, err);
     }
@@ -376,7 +383,7 @@ static void all_asked(tr__numbered *job)
 {
     if (job->asked_code && job->asked_code != TR_ECANCELED && tr_retryable(job->asked_code) && patient(job)) {
         job->attempts++;
-        again(job, ask_newest);
+        again(job, ask_newest, job->asked_error);
     } else if (job->asked_code) {
         tr_error err = {0};
         if (job->asked_error)

@@ -76,6 +76,7 @@ typedef struct tr__numbered {
     bool transaction; /* TransactWriteItems also for a single put */
     bool repeatable;  /* an equal item there is success, whoever wrote it */
     int64_t patience_ms;
+    const tr_logger *logger; /* may be NULL: told once if the service cannot be reached for a while */
     tr__numbered_fn *fn;
     void *ctx;
     /* private */
@@ -83,7 +84,7 @@ typedef struct tr__numbered {
     tr_rng rng;
     int64_t deadline_ms;
     unsigned attempts, conflicts, asking;
-    bool maybe_arrived, resigned;
+    bool maybe_arrived, resigned, told;
     int asked_code;
     tr_error *asked_error;
     tr__numbered_run *empty_run;

@@ -235,7 +235,7 @@ static void decide(running *r)
     }
     r->event_count = r->decision.count;
     size_t count = make_members(r, members);
-    e = tr__push_start(members, count, (tr__push_mode){.force = false}, on_pushed, r, &err);
+    e = tr__push_start(members, count, (tr__push_mode){.force = false}, on_pushed, r, NULL, &err);
     if (e)
         end(r, e, NULL, &err);
 }

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #include "eventstore/internal.h"
 
-int tr_eventstore_group(const tr_group_member *members, size_t count, const tr_group_options *options,
-                        tr_push_fn *fn, void *ctx, tr_error *err)
+static int start_group(const tr_group_member *members, size_t count, const tr_group_options *options,
+                       tr_push_fn *fn, void *ctx, size_t *ret_fault, tr_error *err)
 {
     tr__push_mode mode = {.transaction = true};
     if (options) {
         mode.force = options->force;
         mode.strict = options->strict;
     }
-    return tr__push_start(members, count, mode, fn, ctx, err);
+    return tr__push_start(members, count, mode, fn, ctx, ret_fault, err);
+}
+
+int tr_eventstore_group(const tr_group_member *members, size_t count, const tr_group_options *options,
+                        tr_push_fn *fn, void *ctx, tr_error *err)
+{
+    return start_group(members, count, options, fn, ctx, NULL, err);
 }
 
 int tr_eventstore_push(tr_eventstore *store, const tr_event *events, size_t count,
@@ -26,7 +32,7 @@ int tr_eventstore_push(tr_eventstore *store, const tr_event *events, size_t coun
                            "events pushed together are of one aggregate; a group may have several");
     }
     tr__push_mode mode = {.force = o.force, .strict = o.strict};
-    return tr__push_start(members, count, mode, fn, ctx, err);
+    return tr__push_start(members, count, mode, fn, ctx, NULL, err);
 }
 
 /* --------------------------------------------------------------------------------------------- blocking */
@@ -78,13 +84,16 @@ int tr_eventstore_group_wait(tr_group_member *members, size_t count, const tr_gr
                              tr_arena *arena, size_t *ret_failed, tr_error *err)
 {
     pushing p = {.members = members, .arena = arena, .failed = SIZE_MAX};
+    size_t fault = SIZE_MAX;
+    if (ret_failed)
+        *ret_failed = SIZE_MAX;
     if (count == 0)
         return tr_fail(err, TR_EINVAL, "a group needs members");
     int e = tr__wait_begin(&p.wait, members[0].store->client, err);
     if (e)
         return e;
-    e = tr__wait_end(&p.wait, tr_eventstore_group(members, count, options, on_pushed, &p, err));
+    e = tr__wait_end(&p.wait, start_group(members, count, options, on_pushed, &p, &fault, err));
     if (ret_failed)
-        *ret_failed = p.failed;
+        *ret_failed = fault != SIZE_MAX ? fault : p.failed;
     return e;
 }

@@ -15,6 +15,7 @@ struct tr_eventstore {
     void *table_ctx;
     tr_event_layout layout;
     int64_t patience_ms;
+    tr_logger logger;
 };
 
 #define TR__EVENTS_PATIENCE_MS 2000
@@ -42,11 +43,12 @@ void tr__event_write_value(tr_json_writer *w, tr_value value, const tr_event_for
 int tr__events_query(tr__query *q, const tr_eventstore *store, tr_view aggregate_id,
                      const tr_events_range *range, tr_error *err);
 
-/** A group, and a push as a group of one store. `transaction`: also for a single event. */
+/** A group, and a push as a group of one store. `transaction`: also for a single event. ret_fault (may be
+ * NULL): the member at fault, if it is refused for one, else SIZE_MAX. */
 typedef struct tr__push_mode {
     bool force, strict, transaction;
 } tr__push_mode;
 int tr__push_start(const tr_group_member *members, size_t count, tr__push_mode mode, tr_push_fn *fn,
-                   void *ctx, tr_error *err);
+                   void *ctx, size_t *ret_fault, tr_error *err);
 
 #endif

@@ -163,7 +163,7 @@ static tr_view put_first(push *p, const tr_eventstore *store)
 
 /* ------------------------------------------------------------------------------------------------ checks */
 
-static int check_member(const tr_group_member *m, size_t i, tr__push_mode mode, const tr_eventstore *first,
+static int check_member(const tr_group_member *m, tr__push_mode mode, const tr_eventstore *first,
                         tr_error *err)
 {
     const tr_event *e = &m->event;
@@ -174,11 +174,9 @@ static int check_member(const tr_group_member *m, size_t i, tr__push_mode mode, 
     if (m->store->client != first->client)
         return tr_fail(err, TR_EINVAL, "the stores of a group must share one client");
     if (m->store->layout != first->layout)
-        return tr_fail(
-            err, TR_EINVAL,
-            "Event group event #%zu is not connected to the layout of the others: a group is of single "
-            "tables or of legacy ones",
-            i);
+        return tr_fail(err, TR_EINVAL,
+                       "its store has not the layout of the others: a group is of single tables or of "
+                       "legacy ones");
     if (e->version > TR_EVENT_VERSION_MAX - TR_EVENT_GROUP_MAX)
         return tr_fail(err, TR_EINVAL, "version %" PRIu64 " is out of range", e->version);
     if (m->check_only)
@@ -199,8 +197,9 @@ static int check_member(const tr_group_member *m, size_t i, tr__push_mode mode, 
     return 0;
 }
 
-/* All events of a group have one timestamp: the given one, or now. */
-static int choose_timestamp(push *p, const tr_group_member *members, size_t count, tr_error *err)
+/* All events of a group have one timestamp: the given one, or now. *ret_fault: the event at fault. */
+static int choose_timestamp(push *p, const tr_group_member *members, size_t count, size_t *ret_fault,
+                            tr_error *err)
 {
     size_t given = SIZE_MAX;
     for (size_t i = 0; i < count; i++) {
@@ -209,9 +208,12 @@ static int choose_timestamp(push *p, const tr_group_member *members, size_t coun
             continue;
         if (given == SIZE_MAX)
             given = i;
-        else if (!tr_view_eq(t, members[given].event.timestamp))
-            return tr_fail(err, TR_EINVAL, "Event group events #%zu and #%zu have different timestamps", i,
-                           given);
+        else if (!tr_view_eq(t, members[given].event.timestamp)) {
+            *ret_fault = i;
+            return tr_fail(err, TR_EINVAL,
+                           "its timestamp is not that of event %zu: events pushed together have one",
+                           given + 1);
+        }
     }
     p->timestamp_given = given != SIZE_MAX;
     if (!p->timestamp_given) {
@@ -220,8 +222,10 @@ static int choose_timestamp(push *p, const tr_group_member *members, size_t coun
         return 0;
     }
     tr_view text = members[given].event.timestamp;
-    if (text.len > sizeof p->timestamp_text)
+    if (text.len > sizeof p->timestamp_text) {
+        *ret_fault = given;
         return tr_fail(err, TR_EINVAL, "a timestamp has at most %zu bytes", sizeof p->timestamp_text);
+    }
     memcpy(p->timestamp_text, text.ptr, text.len);
     p->timestamp = tr_view_of(p->timestamp_text, text.len);
     return 0;
@@ -297,13 +301,12 @@ static int add_put(push *p, size_t run, run_state *state, bool is_new, size_t i,
 {
     uint64_t number = m->expect == TR_EXPECT_VERSION ? m->event.version : is_new ? 1 : state->high + 1;
     if (!is_new && (state->checked || state->expect != m->expect))
-        return tr_fail(err, TR_EINVAL, "event #%zu: what a group does with aggregate %.*s must have one mode",
-                       i, TR_FMT(m->event.aggregate_id));
+        return tr_fail(err, TR_EINVAL, "what a group does with an aggregate must have one mode");
     if (!is_new && number != state->high + 1)
         return tr_fail(err, TR_EINVAL,
-                       "event #%zu: version %" PRIu64 " does not follow version %" PRIu64
+                       "version %" PRIu64 " does not follow version %" PRIu64
                        " of the same aggregate in this push",
-                       i, number, state->high);
+                       number, state->high);
     tr__numbered_action *a = add(p, TR__PUT, run, number, i);
     a->rest = put_rest(p, &m->event);
     if (number == 1)
@@ -314,7 +317,8 @@ static int add_put(push *p, size_t run, run_state *state, bool is_new, size_t i,
     return 0;
 }
 
-static int add_members(push *p, const tr_group_member *members, tr__push_mode mode, tr_error *err)
+static int add_members(push *p, const tr_group_member *members, tr__push_mode mode, size_t *ret_fault,
+                       tr_error *err)
 {
     run_state states[MEMBERS_MAX];
     size_t run_of[MEMBERS_MAX];
@@ -323,16 +327,19 @@ static int add_members(push *p, const tr_group_member *members, tr__push_mode mo
         size_t j = earlier(members, i), run;
         run = run_of[i] = j == SIZE_MAX ? new_run(p, m) : run_of[j];
         if (m->check_only) {
-            if (j != SIZE_MAX)
-                return tr_fail(err, TR_EINVAL, "event #%zu: aggregate %.*s is in this group already", i,
-                               TR_FMT(m->event.aggregate_id));
+            if (j != SIZE_MAX) {
+                *ret_fault = i;
+                return tr_fail(err, TR_EINVAL, "the aggregate is in this group already");
+            }
             states[run] = (run_state){.checked = true};
             add_checks(p, run, i, m);
             continue;
         }
         int e = add_put(p, run, &states[run], j == SIZE_MAX, i, m, err);
-        if (e)
+        if (e) {
+            *ret_fault = i;
             return e;
+        }
         if (mode.strict && j == SIZE_MAX && m->expect == TR_EXPECT_VERSION && m->event.version > 1)
             (void)add(p, TR__CHECK_THERE, run, m->event.version - 1, i);
     }
@@ -373,29 +380,49 @@ static void keep_members(push *p, const tr_group_member *members)
     }
 }
 
-static int prepare(push *p, const tr_group_member *members, tr__push_mode mode, tr_error *err)
+static int plan(push *p, const tr_group_member *members, tr__push_mode mode, size_t *ret_fault, tr_error *err)
 {
-    int e = choose_timestamp(p, members, p->count, err);
-    bool repeatable = p->timestamp_given;
+    int e = choose_timestamp(p, members, p->count, ret_fault, err);
+    p->job.repeatable = p->timestamp_given;
     for (size_t i = 0; !e && i < p->count; i++) {
-        e = check_member(&members[i], i, mode, members[0].store, err);
-        repeatable &= members[i].check_only || members[i].expect == TR_EXPECT_VERSION;
+        e = check_member(&members[i], mode, members[0].store, err);
+        p->job.repeatable &= members[i].check_only || members[i].expect == TR_EXPECT_VERSION;
+        if (e)
+            *ret_fault = i;
     }
-    if (!e)
-        e = add_members(p, members, mode, err);
+    return e ? e : add_members(p, members, mode, ret_fault, err);
+}
+
+/* Says which of several events it is, counting from 1. */
+static void name_fault(const tr_group_member *m, size_t i, int code, tr_error *err)
+{
+    tr_error reason = *err;
+    tr_view id = m->event.aggregate_id;
+    (void)tr_fail(err, code, "event %zu (%s aggregate %.*s): %s", i + 1, m->store->id,
+                  id.len > 200 ? 200 : (int)id.len, id.ptr, reason.message);
+}
+
+static int prepare(push *p, const tr_group_member *members, tr__push_mode mode, size_t *ret_fault,
+                   tr_error *err)
+{
+    tr_error local;
+    tr_error *told = err ? err : &local;
+    int e = plan(p, members, mode, ret_fault, told);
+    if (e && p->count > 1 && *ret_fault != SIZE_MAX)
+        name_fault(&members[*ret_fault], *ret_fault, e, told);
     if (e)
         return e;
     keep_members(p, members);
     if ((e = tr_buf_status(&p->text)))
         return tr_fail(err, e, "what is to be pushed is too large: %s", tr_strerror(e));
     settle_all(p);
-    p->job.repeatable = repeatable;
     return 0;
 }
 
 int tr__push_start(const tr_group_member *members, size_t count, tr__push_mode mode, tr_push_fn *fn,
-                   void *ctx, tr_error *err)
+                   void *ctx, size_t *ret_fault, tr_error *err)
 {
+    size_t fault = SIZE_MAX;
     if (count < 1 || count > MEMBERS_MAX)
         return tr_fail(err, count ? TR_ELIMIT : TR_EINVAL, "1 to %d events can be pushed at once, not %zu",
                        MEMBERS_MAX, count);
@@ -404,10 +431,13 @@ int tr__push_start(const tr_group_member *members, size_t count, tr__push_mode m
         return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
     p->fn = fn;
     p->ctx = ctx;
-    int e = prepare(p, members, mode, err);
+    int e = prepare(p, members, mode, &fault, err);
+    if (ret_fault)
+        *ret_fault = fault;
     if (!e) {
         p->job.client = members[0].store->client;
         p->job.patience_ms = members[0].store->patience_ms;
+        p->job.logger = &members[0].store->logger;
         p->job.force = mode.force;
         p->job.transaction = mode.transaction;
         p->job.fn = on_written;

@@ -39,7 +39,8 @@ int tr_eventstore_new(tr_client *client, const tr_eventstore_options *o, tr_even
                              .table_fn = o->table_fn,
                              .table_ctx = o->table_ctx,
                              .layout = o->layout,
-                             .patience_ms = o->patience_ms ? o->patience_ms : TR__EVENTS_PATIENCE_MS};
+                             .patience_ms = o->patience_ms ? o->patience_ms : TR__EVENTS_PATIENCE_MS,
+                             .logger = o->logger};
     const char *table = o->table ? o->table : o->layout == TR_EVENTS_LEGACY ? o->store_id : TR_EVENT_TABLE;
     store->table = tr_strdup(table);
     if (!store->id || !store->table) {

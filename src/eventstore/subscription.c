@@ -104,8 +104,13 @@ static void run_replica(void *ctx)
     tr_subscription *s = ctx;
     tr_error err = {0};
     if (!check_table(s, &err)) {
-        err = (tr_error){0};
-        (void)tr_replica_run(s->replica, &err);
+        tr_error why = err = (tr_error){0};
+        int e = tr_replica_run(s->replica, &why);
+        if (e == TR_ENOTFOUND) /* not every server says which table it has not found */
+            (void)tr_fail_service(&err, e, why.http_status, why.type, "table %s: %.1900s", s->select.table,
+                                  why.message);
+        else
+            err = why;
     }
     uv_mutex_lock(&s->mutex);
     s->failure = err;
