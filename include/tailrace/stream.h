@@ -133,7 +133,8 @@ struct tr_stream_store {
 };
 
 /** A file: written beside, synced, renamed over, directory synced. The lock file PATH.lock keeps a second
- * consumer out (TR_EBUSY). Missing directories of the path are made (0700). */
+ * consumer out (TR_EBUSY). Missing directories of the path are made (0700). A file that is there but empty is
+ * refused when it is loaded (TR_EPARSE), as one that is damaged. */
 int tr_stream_store_file(const char *path, tr_stream_store **ret_store, tr_error *err);
 /** A row `name` in the table _tailrace_checkpoints of an SQLite database (made where needed, WAL,
  * synchronous=FULL). */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/follow.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -131,6 +132,18 @@ int tr_cli_state_path(const char *given, const char *command, const char *table,
     return n > 0 && (size_t)n < size ? 0 : tr_fail(err, TR_EINVAL, "the path of the state file is too long");
 }
 
+int tr_cli_stream_state_path(tr_client *client, const char *given, const char *command, const char *table,
+                             const char *arn, const char *ending, char *out, size_t size, tr_error *err)
+{
+    char of_table[TR_STREAM_ARN_MAX + 1];
+    (void)snprintf(of_table, sizeof of_table, "%s", arn);
+    char *label = strstr(of_table, "/stream/");
+    if (label)
+        *label = 0;
+    return tr_cli_state_path(given, command, table, tr_client_endpoint(client, TR_STREAMS), of_table, ending,
+                             out, size, err);
+}
+
 /* A newer program's state does not become readable by being loaded again. */
 static int check_version(const char *path, tr_view state, tr_arena *arena, tr_error *err)
 {
@@ -148,33 +161,48 @@ static int check_version(const char *path, tr_view state, tr_arena *arena, tr_er
                    (long long)number, TR_STREAM_STATE_VERSION);
 }
 
+/* A file that was cut off, or emptied, is no position: to begin at the newest change instead would lose what
+ * is behind it. */
+static bool is_whole(tr_view text, tr_arena *arena)
+{
+    tr_json_reader r;
+    tr_json_init(&r, text, arena);
+    return tr_json_next(&r) == TR_JSON_OBJECT && !tr_json_skip(&r) && tr_json_next(&r) == TR_JSON_DONE;
+}
+
+static int check_text(const char *path, const char *table, tr_view text, tr_arena *arena, tr_error *err)
+{
+    tr_view found;
+    if (!is_whole(text, arena))
+        return tr_fail(err, TR_EINVAL,
+                       "%s is no saved position%s: remove it, or name another file with --state", path,
+                       text.len ? "" : " but empty");
+    if (!tr_json_member(text, "table", arena, &found) &&
+        (found.len != strlen(table) + 2 || memcmp(found.ptr + 1, table, found.len - 2) != 0))
+        return tr_fail(err, TR_EINVAL, "%s holds the position of table %.*s: name another file with --state",
+                       path, TR_FMT(found));
+    return check_version(path, text, arena, err);
+}
+
 /* What a state file must be: a position of this table. One that is not there is fine. */
 static int check_state(const char *path, const char *table, tr_error *err)
 {
     tr_buf text;
     tr_arena arena;
-    tr_view found;
     char part[65536];
     FILE *f = fopen(path, "rb");
     if (!f)
-        return 0;
+        return errno == ENOENT ? 0 : tr_fail(err, TR_EIO, "%s: %s", path, strerror(errno));
     tr_buf_init(&text, STATE_MAX);
     tr_arena_init(&arena, STATE_MAX);
     for (size_t n; (n = fread(part, 1, sizeof part, f)) > 0;)
         tr_buf_put(&text, part, n);
+    int e = ferror(f) ? tr_fail(err, TR_EIO, "%s: it cannot be read", path) : 0;
     (void)fclose(f);
-    int e = 0;
-    if (text.len) {
-        int got = tr_json_member(tr_buf_view(&text), "table", &arena, &found);
-        if (got == TR_EPARSE || tr_buf_status(&text))
-            e = tr_fail(err, TR_EINVAL,
-                        "%s is no saved position: remove it, or name another file with --state", path);
-        else if (!got && (found.len != strlen(table) + 2 || memcmp(found.ptr + 1, table, found.len - 2) != 0))
-            e = tr_fail(err, TR_EINVAL, "%s holds the position of table %.*s: name another file with --state",
-                        path, TR_FMT(found));
-        if (!e)
-            e = check_version(path, tr_buf_view(&text), &arena, err);
-    }
+    if (!e && !(e = tr_buf_status(&text)))
+        e = check_text(path, table, tr_buf_view(&text), &arena, err);
+    else if (e != TR_EIO)
+        e = tr_fail(err, e, "%s: %s", path, tr_strerror(e));
     tr_buf_done(&text);
     tr_arena_done(&arena);
     return e;
@@ -202,15 +230,21 @@ int tr_cli_state_store(tr_client *client, const char *given, const char *command
                        bool anew, bool once, char *ret_arn, tr_stream_store **ret_store, tr_error *err)
 {
     char path[4096];
+    tr_stream_store *store;
     int e = wait_for_arn(client, table, once, ret_arn, err);
     if (!e)
-        e = tr_cli_state_path(given, command, table, tr_client_endpoint(client, TR_STREAMS), ret_arn, "json",
-                              path, sizeof path, err);
-    if (!e && anew && unlink(path) && access(path, F_OK) == 0)
-        e = tr_fail(err, TR_EIO, "cannot remove the earlier position, %s", path);
-    if (!e)
+        e = tr_cli_stream_state_path(client, given, command, table, ret_arn, "json", path, sizeof path, err);
+    if (!e && !anew)
         e = check_state(path, table, err);
-    return e ? e : tr_stream_store_file(path, ret_store, err);
+    if (e || (e = tr_stream_store_file(path, &store, err)))
+        return e;
+    /* not before the lock is ours: another consumer may be at work from it */
+    if (anew && unlink(path) && access(path, F_OK) == 0) {
+        tr_stream_store_free(store);
+        return tr_fail(err, TR_EIO, "cannot remove the earlier position, %s", path);
+    }
+    *ret_store = store;
+    return 0;
 }
 
 int tr_cli_filters_add(tr_cli_filters *f, const tr_cli *cli)

@@ -176,9 +176,8 @@ static int open_stores(on *o, tr_stream_options *stream, tr_error *err)
         return e;
     if (o->state)
         (void)snprintf(beside, sizeof beside, "%s.windows", o->state);
-    e = tr_cli_state_path(o->state ? beside : NULL, "on", o->table,
-                          tr_client_endpoint(o->place.client, TR_STREAMS), arn, "windows.json", path,
-                          sizeof path, err);
+    e = tr_cli_stream_state_path(o->place.client, o->state ? beside : NULL, "on", o->table, arn,
+                                 "windows.json", path, sizeof path, err);
     if (!e && o->from && unlink(path) && access(path, F_OK) == 0)
         e = tr_fail(err, TR_EIO, "cannot remove the earlier windows, %s", path);
     return e ? e : tr_stream_store_file(path, &o->options.window_store, err);

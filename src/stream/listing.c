@@ -285,6 +285,14 @@ static void next_listing(tr__core *core)
     tr__timer_set(core, &core->listing_timer, core->now + wait + 1);
 }
 
+/** The next listing is to settle a doubt that has come up between two of them. */
+void tr__listing_doubt(tr__core *core)
+{
+    int64_t at = core->now + DOUBT_EVERY_MS + 1;
+    if (!core->o.manual && core->listing_timer.slot && core->listing_timer.at_ms > at)
+        tr__timer_set(core, &core->listing_timer, at);
+}
+
 static void complete(tr__core *core)
 {
     core->listing = false;
@@ -415,6 +423,9 @@ static void children_listed(tr__core *core, const tr__pending *call, const tr__a
         s->looked_ms = call->sent_ms;
         look_again(core, s);
     }
+    /* it was disabled meanwhile, perhaps: only a complete listing tells */
+    if (!core->disabled && tr_view_is(a->status, "DISABLED"))
+        tr__listing_doubt(core);
     if (core->fleet)
         tr__fleet_listed(core);
     tr__graph_advance(core);

@@ -473,6 +473,7 @@ void tr__listing_children(tr__core *core, tr__shard *shard);
 void tr__listing_forget(tr__core *core, tr__shard *shard);
 void tr__listing_lookup_due(tr__core *core, tr__timer *timer);
 void tr__listing_due(tr__core *core, tr__timer *timer);
+void tr__listing_doubt(tr__core *core);
 void tr__describe_due(tr__core *core, tr__timer *timer);
 
 /* start.c */

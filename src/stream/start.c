@@ -189,6 +189,7 @@ static bool surely_over(tr__core *core)
     if (!core->quiet_listing) {
         core->quiet_listing = core->listings_complete;
         core->quiet_ms = core->now;
+        tr__listing_doubt(core);
     }
     return tr__stream_was_over(core);
 }

@@ -40,6 +40,9 @@ static int file_load(tr_stream_store *store, tr_buf *ret_state, tr_error *err)
             code = tr_fail(err, tr_buf_status(ret_state), "%s: too large", fs->path);
     }
     (void)close(fd);
+    if (code == 0 && ret_state->len == len) /* to begin anew instead would lose what is behind it */
+        code = tr_fail(err, TR_EPARSE, "%s is empty, which no saved position is: remove it to begin anew",
+                       fs->path);
     if (code)
         ret_state->len = len;
     return code;
