@@ -41,7 +41,7 @@ tr_capacity *tr__capacities_of(tr_capacities *capacities, const tr_table *table,
 
 void tr__capacities_member(tr_call *c, const tr_capacities *capacities, tr_capacity_mode mode)
 {
-    if (mode == TR_CAPACITY_NONE)
+    if (mode == TR_CAPACITY_NONE || !capacities->count)
         return;
     tr_json_name(&c->w, "ConsumedCapacity");
     tr_json_begin_array(&c->w);

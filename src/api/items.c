@@ -231,11 +231,16 @@ static int check_condition_given(tr_call *c, req *r)
     return e ? e : tr__check_given(c, &r->env, params, TR_COUNT(params));
 }
 
-/* PutItem and DeleteItem know two of the five. */
+/* PutItem and DeleteItem know two of the five ReturnValues. */
+static bool returns_old(const req *r)
+{
+    return !r->return_values.ptr || tr_view_is(r->return_values, "NONE") ||
+           tr_view_is(r->return_values, "ALL_OLD");
+}
+
 static int check_return_values(tr_call *c, const req *r)
 {
-    if (!r->return_values.ptr || tr_view_is(r->return_values, "NONE") ||
-        tr_view_is(r->return_values, "ALL_OLD"))
+    if (returns_old(r))
         return 0;
     if (c->op->flags & TR_OP_ENVELOPE)
         return tr__invalid_request(c, "ReturnValues can only be ALL_OLD or NONE");
@@ -244,6 +249,17 @@ static int check_return_values(tr_call *c, const req *r)
         "1 validation error detected: Value '%.*s' at 'returnValues' failed to satisfy constraint: "
         "Member must satisfy enum value set: [ALL_OLD, NONE]",
         TR_FMT(r->return_values));
+}
+
+/* DeleteItem tells of it behind what Expected says, and behind a missing table. */
+static int check_delete_returns(tr_call *c, const req *r)
+{
+    tr_table *table;
+    int e = r->expected.given ? tr__legacy_check_expected(c, &r->expected) : 0;
+    if (e || returns_old(r))
+        return e;
+    e = tr__find_table(c, r->table_name, &table);
+    return e ? e : check_return_values(c, r);
 }
 
 static int condition_of(tr_call *c, req *r, const tr_condition **ret_condition)
@@ -291,7 +307,7 @@ int tr__op_delete_item(tr_call *c, void *request)
     if (e == 0)
         e = tr__check_attributes(c, &r->key, "", false);
     if (e == 0)
-        e = check_return_values(c, r);
+        e = check_delete_returns(c, r);
     if (e == 0)
         e = condition_of(c, r, &w.condition);
     if (e == 0)

@@ -31,30 +31,34 @@ static const tr_member update_members[] = {
 };
 const tr_shape tr__shape_legacy_update = TR_SHAPE(tr_legacy_update, "AttributeValueUpdate", update_members);
 
-/* What each operator takes. types: letters of the scalar types it allows, sets and all if "*". */
+/* Types of values that an operator takes (API reference, Condition; CONTAINS as the service has it). */
+#define TYPE(t)   (1u << TR_##t)
+#define SCALARS   (TYPE(S) | TYPE(N) | TYPE(B))
+#define CONTAINED (SCALARS | TYPE(BOOL) | TYPE(NULL))
+#define ANY       UINT32_MAX
+
 typedef struct operator_info {
     const char *name;
     uint32_t min, max; /* values */
     tr_cond_op op;
     tr_key_op key;
-    bool sets; /* sets besides S, N, B */
-    bool no_numbers;
+    uint32_t types;
 } operator_info;
 
 static const operator_info operators[] = {
-    {"EQ", 1, 1, TR_COND_EQ, TR_KEY_EQ, true, false},
-    {"NE", 1, 1, TR_COND_NE, TR_KEY_UNSUPPORTED, true, false},
-    {"LE", 1, 1, TR_COND_LE, TR_KEY_LE, false, false},
-    {"LT", 1, 1, TR_COND_LT, TR_KEY_LT, false, false},
-    {"GE", 1, 1, TR_COND_GE, TR_KEY_GE, false, false},
-    {"GT", 1, 1, TR_COND_GT, TR_KEY_GT, false, false},
-    {"CONTAINS", 1, 1, TR_COND_CONTAINS, TR_KEY_UNSUPPORTED, false, false},
-    {"NOT_CONTAINS", 1, 1, TR_COND_NOT, TR_KEY_UNSUPPORTED, false, false},
-    {"BEGINS_WITH", 1, 1, TR_COND_BEGINS_WITH, TR_KEY_BEGINS_WITH, false, true},
-    {"NULL", 0, 0, TR_COND_NOT_EXISTS, TR_KEY_UNSUPPORTED, true, false},
-    {"NOT_NULL", 0, 0, TR_COND_EXISTS, TR_KEY_UNSUPPORTED, true, false},
-    {"IN", 1, UINT32_MAX, TR_COND_IN, TR_KEY_UNSUPPORTED, false, false},
-    {"BETWEEN", 2, 2, TR_COND_BETWEEN, TR_KEY_BETWEEN, false, false},
+    {"EQ", 1, 1, TR_COND_EQ, TR_KEY_EQ, ANY},
+    {"NE", 1, 1, TR_COND_NE, TR_KEY_UNSUPPORTED, ANY},
+    {"LE", 1, 1, TR_COND_LE, TR_KEY_LE, SCALARS},
+    {"LT", 1, 1, TR_COND_LT, TR_KEY_LT, SCALARS},
+    {"GE", 1, 1, TR_COND_GE, TR_KEY_GE, SCALARS},
+    {"GT", 1, 1, TR_COND_GT, TR_KEY_GT, SCALARS},
+    {"CONTAINS", 1, 1, TR_COND_CONTAINS, TR_KEY_UNSUPPORTED, CONTAINED},
+    {"NOT_CONTAINS", 1, 1, TR_COND_NOT, TR_KEY_UNSUPPORTED, CONTAINED},
+    {"BEGINS_WITH", 1, 1, TR_COND_BEGINS_WITH, TR_KEY_BEGINS_WITH, TYPE(S) | TYPE(B)},
+    {"NULL", 0, 0, TR_COND_NOT_EXISTS, TR_KEY_UNSUPPORTED, ANY},
+    {"NOT_NULL", 0, 0, TR_COND_EXISTS, TR_KEY_UNSUPPORTED, ANY},
+    {"IN", 1, UINT32_MAX, TR_COND_IN, TR_KEY_UNSUPPORTED, SCALARS},
+    {"BETWEEN", 2, 2, TR_COND_BETWEEN, TR_KEY_BETWEEN, SCALARS},
 };
 
 static const operator_info *operator_of(tr_view name)
@@ -81,24 +85,17 @@ static int check_count(tr_call *c, const operator_info *op, uint32_t count)
                        op->name);
 }
 
-static bool allowed(const operator_info *op, tr_type type)
+static int check_list(tr_call *c, const operator_info *op, const tr_attribute *values, uint32_t count)
 {
-    bool set = type == TR_SS || type == TR_NS || type == TR_BS;
-    return (type == TR_S || type == TR_B || (type == TR_N && !op->no_numbers)) || (set && op->sets);
-}
-
-static int check_list(tr_call *c, const operator_info *op, const tr_attribute *values, uint32_t count,
-                      bool types)
-{
+    for (uint32_t i = 0; i < count; i++)
+        if (!(op->types >> values[i].value.type & 1))
+            return tr__invalid(c,
+                               WERE_INVALID "ComparisonOperator %s is not valid for %s AttributeValue type",
+                               op->name, tr_type_name(values[i].value.type));
     for (uint32_t i = 1; i < count; i++)
         if (values[i].value.type != values[0].value.type)
             return tr__invalid(c,
                                WERE_INVALID "AttributeValues inside AttributeValueList must be of same type");
-    for (uint32_t i = 0; i < count && types; i++)
-        if (!allowed(op, values[i].value.type))
-            return tr__invalid(c,
-                               WERE_INVALID "ComparisonOperator %s is not valid for %s AttributeValue type",
-                               op->name, tr_type_name(values[i].value.type));
     if (op->op == TR_COND_BETWEEN && count == 2 && tr_value_cmp(values[0].value, values[1].value) > 0)
         return tr__invalid(c,
                            "The BETWEEN condition was provided a range where the lower bound is greater than "
@@ -118,7 +115,7 @@ int tr__legacy_check_conditions(tr_call *c, const tr_list *conditions)
         if (e == 0)
             e = check_count(c, op, list[i].values.count);
         if (e == 0)
-            e = check_list(c, op, values, list[i].values.count, true);
+            e = check_list(c, op, values, list[i].values.count);
     }
     return e;
 }
@@ -147,7 +144,7 @@ static int check_compared(tr_call *c, const cond *e)
         error = check_value(c, &values[i]);
     if (error == 0)
         error = check_count(c, op, count);
-    return error ? error : check_list(c, op, values, count, false);
+    return error ? error : check_list(c, op, values, count);
 }
 
 static int check_expected(tr_call *c, const cond *e)
@@ -220,8 +217,11 @@ static const tr_cond *test_of(tr_call *c, tr_view attribute, tr_cond_op op, cons
         operands[i + 1] = tr_operand_value(values[i].value);
     if (op != TR_COND_NOT)
         return tr_cond_test(c->arena, op, operands, count + 1);
+    /* NOT_CONTAINS: of an attribute that is there */
     const tr_cond *inner = tr_cond_test(c->arena, TR_COND_CONTAINS, operands, count + 1);
-    return inner ? tr_cond_logic(c->arena, TR_COND_NOT, &inner, 1) : NULL;
+    const tr_cond *both[] = {tr_cond_test(c->arena, TR_COND_EXISTS, operands, 1),
+                             inner ? tr_cond_logic(c->arena, TR_COND_NOT, &inner, 1) : NULL};
+    return both[0] && both[1] ? tr_cond_logic(c->arena, TR_COND_AND, both, 2) : NULL;
 }
 
 static const tr_cond *cond_of(tr_call *c, const cond *e)

@@ -279,7 +279,7 @@ static int select_items(tr_call *c, const req *r, tr_statement *s)
     if (s->ql->where && tr_condition_of(c->arena, s->ql->where, &where))
         return TR_ENOMEM;
     e = tr__check_scalar_keys(c, s->table, where, s->ql->projection, NULL);
-    if (e == 0)
+    if (e == 0 && plan.count) /* of a whole index, what it does not hold is nowhere */
         e = tr__read_check_where(c, &read, where);
     if (e == 0)
         e = tr__read_check_projection(c, &as_read, &read);
@@ -291,7 +291,9 @@ static int select_items(tr_call *c, const req *r, tr_statement *s)
         e = tr__snapshot(c, s->table, &read.spec.snapshot);
     if (e)
         return e;
-    read.limit = r->limit.given ? (uint64_t)r->limit.value : UINT64_MAX;
+    /* what is read by its whole key is one item, and there is nothing behind it */
+    bool single = plan.single && !read.index;
+    read.limit = r->limit.given && !single ? (uint64_t)r->limit.value : UINT64_MAX;
     read.spec.table = s->table;
     read.spec.index = read.index;
     read.spec.backward = plan.backward;

@@ -98,8 +98,7 @@ static int check_select(tr_call *c, const req *r, bool query)
                            r->projection.ptr ? "ProjectionExpression" : "AttributesToGet",
                            TR_FMT(tr_view_is(select, "COUNT") ? TR_VIEW("only the Count") : select));
     if (tr_view_is(select, "ALL_PROJECTED_ATTRIBUTES") && !r->index_name.ptr)
-        return tr__invalid(c, "ALL_PROJECTED_ATTRIBUTES can be used only when %s using an IndexName",
-                           query ? "Querying" : "Scanning");
+        return tr__invalid(c, "ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName");
     return 0;
 }
 
@@ -301,7 +300,7 @@ static int take(tr_call *c, tr_read *read, tr_item item)
         int e = fetch(c, read, &item);
         if (e)
             return e;
-        read->table_bytes += tr_item_size(item);
+        read->fetched_units += tr__read_halves(tr_item_size(item), false);
     }
     read->scanned++;
     if (read->filter && !tr_condition_eval(read->filter, item))
@@ -368,7 +367,7 @@ void tr__read_put_capacity(tr_call *c, const req *r, const tr_read *read)
     else
         capacity.index_halves[read->index - read->table->indexes] = halves;
     if (read->fetch)
-        capacity.table_halves = tr__read_halves(read->table_bytes, r->consistent.value);
+        capacity.table_halves = read->fetched_units * (r->consistent.value ? 2 : 1);
     tr__capacity_member(c, &capacity, tr__capacity_mode(r->capacity));
 }
 

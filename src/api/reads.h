@@ -35,8 +35,9 @@ typedef struct tr_read {
     uint64_t limit; /* items to look at */
     /* so far */
     uint64_t count, scanned;
-    size_t bytes, table_bytes; /* looked at; of those fetched from the table */
-    tr_item position;          /* LastEvaluatedKey; empty: the end was reached */
+    size_t bytes;          /* looked at */
+    int64_t fetched_units; /* of items fetched from the table: each is charged by itself */
+    tr_item position;      /* LastEvaluatedKey; empty: the end was reached */
 } tr_read;
 
 /** The request's index, if it names one; refuses what can not be read from it. */

@@ -244,6 +244,10 @@ static int read_list(tr_shape_reader *r, const tr_member *m, tr_list *out);
 static int read_element(tr_shape_reader *r, const tr_member *m, void *element)
 {
     int e;
+    if (r->json.token == TR_JSON_NULL && m->kind == TR_K_VALUES) {
+        *(tr_attribute *)element = (tr_attribute){.given = true, .error = {.problem = TR_ITEM_NO_TYPE}};
+        return 0;
+    }
     if (r->json.token == TR_JSON_NULL && m->kind != TR_K_STRUCTS)
         return 0;
     switch (m->kind) {

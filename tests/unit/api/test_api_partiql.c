@@ -84,10 +84,33 @@ static void indexes_are_read(void **state)
     refuses(f, "SELECT n FROM tab.byG WHERE g='g1'", "ValidationException", "does not project [n]");
     refuses(f, "SELECT pk FROM tab.byL WHERE pk='p1' AND n=1", "ValidationException",
             "Secondary index byL does not project one or more filter attributes: [n]");
+    gives(f, "SELECT pk FROM tab.byL WHERE n=1", "{\"Items\":[]}"); /* of a whole index it is nowhere */
     assert_int_equal(count_of(run(f, "SELECT pk FROM tab.byG WHERE g='g1'"), "\"pk\""), 6);
     refused(f, "ExecuteStatement",
             "{\"Statement\":\"SELECT pk FROM tab.byG WHERE g='g1'\",\"ConsistentRead\":true}",
             "ValidationException", "Consistent reads are not supported on global secondary indexes");
+}
+
+static void an_item_by_its_key_is_one_page(void **state)
+{
+    fixture *f = *state;
+    fill(f);
+    const char *text = must(f, "ExecuteStatement",
+                            "{\"Statement\":\"SELECT n FROM tab WHERE pk='p0' AND sk='s0'\",\"Limit\":1}");
+    assert_string_equal(text, "{\"Items\":[{\"n\":{\"N\":\"0\"}}]}");
+    /* a batch in which nothing came about consumed nothing */
+    text = must(f, "BatchExecuteStatement",
+                "{\"ReturnConsumedCapacity\":\"TOTAL\",\"Statements\":[{\"Statement\":"
+                "\"UPDATE tab SET n=1 WHERE pk='none' AND sk='none'\"}]}");
+    assert_null(strstr(text, "ConsumedCapacity"));
+}
+
+static void parameters_that_are_null_are_refused(void **state)
+{
+    fixture *f = *state;
+    fill(f);
+    refused(f, "ExecuteStatement", "{\"Statement\":\"SELECT * FROM tab WHERE pk=?\",\"Parameters\":[null]}",
+            "ValidationException", "Supplied AttributeValue is empty");
 }
 
 /* All pages of a statement; how many items came. */
@@ -291,6 +314,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(statements_read_and_write_items),
         T(indexes_are_read),
+        T(an_item_by_its_key_is_one_page),
+        T(parameters_that_are_null_are_refused),
         T(pages_give_every_item_once),
         T(tokens_of_pages_are_checked),
         T(capacity_is_told),

@@ -112,6 +112,52 @@ static void filters_count_what_was_looked_at(void **state)
             "Filter Expression can only contain non-primary key attributes: Primary key attribute: sk");
 }
 
+#define FILTER(op, values)                                                                                   \
+    "{\"TableName\":\"tab\",\"Select\":\"COUNT\",\"ScanFilter\":{\"a\":{\"ComparisonOperator\":\"" op        \
+    "\",\"AttributeValueList\":[" values "]}}}"
+
+static void old_filters_take_the_types_that_the_service_takes(void **state)
+{
+    fixture *f = *state;
+    make_table(f, "tab");
+    must(f, "PutItem",
+         "{\"TableName\":\"tab\",\"Item\":{\"pk\":{\"S\":\"p\"},\"sk\":{\"S\":\"1\"},\"a\":{\"L\":[]}}}");
+    must(f, "PutItem", "{\"TableName\":\"tab\",\"Item\":{\"pk\":{\"S\":\"p\"},\"sk\":{\"S\":\"2\"}}}");
+    assert_string_equal(must(f, "Scan", FILTER("EQ", "{\"L\":[]}")), "{\"Count\":1,\"ScannedCount\":2}");
+    assert_string_equal(must(f, "Scan", FILTER("NE", "{\"NULL\":true}")), "{\"Count\":2,\"ScannedCount\":2}");
+    /* only of what is there can it be said */
+    assert_string_equal(must(f, "Scan", FILTER("NOT_CONTAINS", "{\"S\":\"x\"}")),
+                        "{\"Count\":1,\"ScannedCount\":2}");
+    assert_string_equal(must(f, "Scan", FILTER("CONTAINS", "{\"BOOL\":true}")),
+                        "{\"Count\":0,\"ScannedCount\":2}");
+    refused(f, "Scan", FILTER("LT", "{\"L\":[]}"), "ValidationException",
+            "ComparisonOperator LT is not valid for L AttributeValue type");
+    refused(f, "Scan", FILTER("IN", "{\"S\":\"a\"},{\"SS\":[\"a\"]}"), "ValidationException",
+            "ComparisonOperator IN is not valid for SS AttributeValue type");
+    refused(f, "Scan", FILTER("IN", "{\"S\":\"a\"},{\"N\":\"1\"}"), "ValidationException",
+            "AttributeValues inside AttributeValueList must be of same type");
+    refused(f, "Scan", FILTER("IN", "{\"S\":\"a\"},null"), "ValidationException",
+            "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes");
+    refused(
+        f, "PutItem",
+        "{\"TableName\":\"tab\",\"Item\":{\"pk\":{\"S\":\"p\"},\"sk\":{\"S\":\"3\"}},\"Expected\":{\"a\":{"
+        "\"ComparisonOperator\":\"LT\",\"AttributeValueList\":[{\"BOOL\":true}]}}}",
+        "ValidationException", "ComparisonOperator LT is not valid for BOOL AttributeValue type");
+}
+
+static void what_is_fetched_behind_a_local_index_is_charged_by_item(void **state)
+{
+    fixture *f = *state;
+    make_table(f, "tab");
+    fill(f, 1, 3);
+    const char *text =
+        must(f, "Query",
+             "{\"TableName\":\"tab\",\"IndexName\":\"byL\",\"KeyConditionExpression\":\"pk = :p\","
+             "\"Select\":\"ALL_ATTRIBUTES\",\"ReturnConsumedCapacity\":\"INDEXES\","
+             "\"ExpressionAttributeValues\":{\":p\":{\"S\":\"p0\"}}}");
+    assert_non_null(strstr(text, "\"CapacityUnits\":2.0,\"Table\":{\"CapacityUnits\":1.5}"));
+}
+
 static void a_page_ends_at_one_megabyte(void **state)
 {
     fixture *f = *state;
@@ -412,6 +458,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(pages_give_every_item_once),
         T(filters_count_what_was_looked_at),
+        T(old_filters_take_the_types_that_the_service_takes),
+        T(what_is_fetched_behind_a_local_index_is_charged_by_item),
         T(a_page_ends_at_one_megabyte),
         T(starting_keys_must_lie_where_is_read),
         T(a_snapshot_keeps_one_state),
