@@ -52,7 +52,7 @@ def read_model(client):
     return {item["pk"]: item for item in scan(client, CORE)}
 
 
-def wait_until(condition, seconds=60):
+def wait_until(condition, seconds=120):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -80,8 +80,11 @@ class Project:
             os.symlink(servers.MODULES, os.path.join(self.path, "node_modules"))
 
     def write(self, name, text):
-        with open(os.path.join(self.path, name), "w", encoding="utf-8") as f:
+        """At once, as editors do: whoever looks meanwhile finds what was there or what is."""
+        path = os.path.join(self.path, name)
+        with open(path + ".new", "w", encoding="utf-8") as f:
             f.write(text)
+        os.replace(path + ".new", path)
 
     def file(self, name):
         try:
@@ -100,7 +103,7 @@ class Project:
                 self.process.poll() is not None:
             raise RuntimeError("tailrace dev did not start:\n" + self.log())
         self.endpoint = re.search(r"listening on (http://\S+)", self.log()[before:]).group(1)
-        self.client = Dynamo(self.endpoint, timeout=60)
+        self.client = Dynamo(self.endpoint)
         return self
 
     def log(self):
@@ -113,14 +116,14 @@ class Project:
     def run(self, *arguments, text=None):
         """Another command beside it: (exit status, output)."""
         done = subprocess.run([self.binary, *arguments], cwd=self.path, input=text, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
+                              stderr=subprocess.STDOUT, text=True, timeout=300, check=False,
                               env={**self.environment, "AWS_ENDPOINT_URL": self.endpoint})
         return done.returncode, done.stdout
 
     def is_folded(self):
         try:
             return read_model(self.client) == fold(scan(self.client, LOGS))
-        except Closed:
+        except (Closed, TimeoutError):
             return False
 
     def stop(self):
@@ -129,7 +132,7 @@ class Project:
             return None
         self.process.send_signal(signal.SIGINT)
         try:
-            self.process.wait(30)
+            self.process.wait(120)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

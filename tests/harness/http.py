@@ -3,6 +3,7 @@
 
 import json
 import socket
+import time
 from urllib.parse import urlsplit
 
 TARGETS = {"dynamodb": "DynamoDB_20120810", "streams": "DynamoDBStreams_20120810", "events": "AWSEvents",
@@ -27,7 +28,7 @@ class Reply:
 class Connection:
     """One socket. Header names are lower-cased in replies."""
 
-    def __init__(self, endpoint, timeout=30.0):
+    def __init__(self, endpoint, timeout=120.0):
         parts = urlsplit(endpoint)
         self.host = parts.netloc
         self.sock = socket.create_connection((parts.hostname, parts.port), timeout=timeout)
@@ -134,12 +135,15 @@ class ServiceError(Exception):
         super().__init__(f"{operation}: {self.status} {self.type}: {self.message}")
 
 
+IDLE_S = 30  # servers close what is idle for longer
+
+
 class Dynamo:
     """Operations by name on one connection, which is made again after it broke. Not for several threads at once."""
 
-    def __init__(self, endpoint, timeout=30.0):
+    def __init__(self, endpoint, timeout=120.0):
         self.endpoint, self.timeout, self.connection = endpoint, timeout, None
-        self.heads = {}
+        self.heads, self.used = {}, 0.0
 
     def close(self):
         if self.connection:
@@ -148,6 +152,8 @@ class Dynamo:
 
     def try_call(self, operation, body, service=None):
         """The reply, whatever its status. Closed if there was none."""
+        if self.connection and time.monotonic() - self.used > IDLE_S:
+            self.close()
         if self.connection is None:
             self.connection = Connection(self.endpoint, self.timeout)
         head = self.heads.get(operation)
@@ -155,9 +161,11 @@ class Dynamo:
             head = self.heads[operation] = operation_headers(operation, service)
         data = encode("POST", "/", self.connection.host, head, json.dumps(body).encode())
         try:
-            return self.connection.request(data)
-        except Closed:
-            self.close()
+            reply = self.connection.request(data)
+            self.used = time.monotonic()
+            return reply
+        except (Closed, TimeoutError):
+            self.close()  # or the next request would read this one's answer
             raise
 
     def call(self, operation, body, service=None):

@@ -64,7 +64,7 @@ class Postgres:
                 self.as_user + [os.path.join(self.bin, "postgres"), "-D", self.data, "-k", self.directory,
                                 "-c", "listen_addresses=", "-c", "max_connections=30", "-c", "shared_buffers=16MB"],
                 stdout=log, stderr=log, cwd=self.directory, env={**os.environ, "LC_ALL": "C"})
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 self.sql("SELECT 1")
@@ -79,7 +79,7 @@ class Postgres:
         """SIGQUIT: stops at once without a checkpoint. Its children end by themselves."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(how)
-            self.process.wait(30)
+            self.process.wait(120)
         self.process = None
 
     def url(self, database="postgres"):

@@ -18,6 +18,11 @@ class Recorded:
         return json.loads(self.body)
 
 
+class Listener(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # with the usual 5, connections that come together are put off by a second
+
+
 class Proxy:
     """Use as a context manager; `endpoint` is where to send requests. take() gives and forgets what was recorded."""
 
@@ -42,8 +47,7 @@ class Proxy:
             def do_POST(self):
                 proxy.handle(self)
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = Listener(("127.0.0.1", 0), Handler)
         self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         return self
@@ -82,7 +86,7 @@ class Proxy:
 
     def forward(self, request, body):
         # a connection per request: who loses one loses no other
-        there = HTTPConnection(self.target.hostname, self.target.port, timeout=60)
+        there = HTTPConnection(self.target.hostname, self.target.port, timeout=120)
         headers = {k: v for k, v in request.headers.items() if k.lower() not in HOP}
         there.request("POST", request.path, body, {**headers, "Host": f"{self.target.hostname}:{self.target.port}"})
         reply = there.getresponse()

@@ -3,6 +3,7 @@
 
 import glob
 import os
+import random
 import re
 import shutil
 import signal
@@ -11,7 +12,7 @@ import subprocess
 import tempfile
 import time
 
-from harness.http import Closed, Dynamo
+from harness.http import Closed, Dynamo, ServiceError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MODULES = os.path.join(ROOT, "tests", "compat", "node_modules")
@@ -21,16 +22,26 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tailrace", "AWS_SECRET_ACCESS_KEY": "tailra
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port for a server that keeps it over restarts. It lies below those that the kernel gives to outgoing connections and
+    to whoever binds port 0, so that nobody is given it while the server is down."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+        below = int(f.read().split()[0])
+    while True:
+        port = random.SystemRandom().randrange(10000, below) if below > 12000 else 0
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return s.getsockname()[1]
+            except OSError:
+                pass  # somebody has it
 
 
 class Server:
     """A server process on loopback. Use as a context manager, or start() and stop()."""
 
     kind = ""
-    ready_within_s = 30.0
+    ready_within_s = 180.0
+    starts = 1  # how often it is tried: more where a port is chosen first, and may be taken before it is bound
 
     def __init__(self, core=None):
         self.core = core  # pin to this processor
@@ -67,10 +78,14 @@ class Server:
     def start(self):
         """Starts the process and waits for its first answer."""
         began = time.monotonic()
+        tries = 1
         self.start_only()
         while True:
             if self.process.poll() is not None:
-                raise RuntimeError(f"{self.kind} ended with {self.process.returncode}:\n{self.log()}")
+                if tries == self.starts:
+                    raise RuntimeError(f"{self.kind} ended with {self.process.returncode}:\n{self.log()}")
+                tries += 1
+                self.start_only()
             if self.find_endpoint() and self.answers():
                 break
             if time.monotonic() - began > self.ready_within_s:
@@ -82,11 +97,11 @@ class Server:
 
     def answers(self):
         try:
-            client = Dynamo(self.endpoint, timeout=10)
+            client = Dynamo(self.endpoint, timeout=60)
             client.call("ListTables", {"Limit": 1})
             client.close()
             return True
-        except (Closed, OSError):
+        except (Closed, OSError, ServiceError):
             return False
 
     def log(self):
@@ -110,7 +125,7 @@ class Server:
             if self.process.poll() is None:
                 self.process.send_signal(signal.SIGTERM)
                 try:
-                    self.process.wait(20)
+                    self.process.wait(120)
                 except subprocess.TimeoutExpired:
                     self.kill()
             status = self.process.returncode
@@ -139,14 +154,14 @@ class Server:
 class Tailrace(Server):
     kind = "tailrace"
 
-    def __init__(self, binary, durable=False, arguments=(), core=None):
+    def __init__(self, binary, durable=False, arguments=(), core=None, port=0):
         super().__init__(core)
-        self.binary, self.durable, self.arguments = binary, durable, list(arguments)
+        self.binary, self.durable, self.arguments, self.port = binary, durable, list(arguments), port
         self.data = os.path.join(self.directory, "data")
 
     def command(self):
         where = ["--data", self.data] if self.durable else ["--memory"]
-        return [self.binary, "serve", *where, "--listen", "127.0.0.1:0", *self.arguments]
+        return [self.binary, "serve", *where, "--listen", f"127.0.0.1:{self.port}", *self.arguments]
 
     def start_only(self):
         self.endpoint = None
@@ -163,6 +178,7 @@ class Tailrace(Server):
 
 class DynamoDBLocal(Server):
     kind = "local"
+    starts = 3
 
     def __init__(self, durable=False, core=None):
         super().__init__(core)
@@ -187,6 +203,7 @@ class DynamoDBLocal(Server):
 
 class Dynoxide(Server):
     kind = "dynoxide"
+    starts = 3
 
     def __init__(self, durable=False, core=None):
         super().__init__(core)

@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: MIT
 """Counts checks, tells of those that fail, closes with the line that tests/run reads: "N passed, N failed"."""
 
+import threading
+
 
 class Tally:
+    """For several threads, too."""
+
     def __init__(self):
-        self.passed, self.failed = 0, 0
+        self.passed, self.failed, self.lock = 0, 0, threading.Lock()
 
     def check(self, promise, kept, detail=""):
-        if kept:
-            self.passed += 1
-        else:
-            self.failed += 1
-            print(f"FAILED {promise}")
-            if detail:
-                print("    " + str(detail).rstrip().replace("\n", "\n    "))
+        with self.lock:
+            if kept:
+                self.passed += 1
+            else:
+                self.failed += 1
+                print(f"FAILED {promise}")
+                if detail:
+                    print("    " + str(detail).rstrip().replace("\n", "\n    "))
         return bool(kept)
 
     def end(self):
