@@ -49,12 +49,32 @@ int tr_cli_check_from(tr_stream *stream, const char *from, const char *table, tr
                    "--from %s is beyond the newest record of %s: nothing bears that number yet", from, table);
 }
 
-int tr_cli_stream_arn(tr_client *client, const char *table, char *out, tr_error *err)
+/* What DescribeTable says of it. Its ARNs hold no character that JSON escapes: what stands between the quotes
+ * is it. */
+static bool take_source(tr_view reply, tr_arena *arena, tr_cli_source *ret_source)
+{
+    tr_view description, arn, made;
+    if (tr_json_member(reply, "Table", arena, &description) ||
+        tr_json_member(description, "LatestStreamArn", arena, &arn) || arn.len < 2 ||
+        arn.len - 2 > TR_STREAM_ARN_MAX)
+        return false;
+    if (tr_json_member(description, "TableId", arena, &made) &&
+        tr_json_member(description, "CreationDateTime", arena, &made))
+        made = (tr_view){0};
+    (void)snprintf(ret_source->stream_arn, sizeof ret_source->stream_arn, "%.*s", (int)(arn.len - 2),
+                   arn.ptr + 1);
+    const char *label = strstr(ret_source->stream_arn, "/stream/");
+    (void)snprintf(ret_source->table, sizeof ret_source->table, "%.*s %.*s",
+                   label ? (int)(label - ret_source->stream_arn) : TR_STREAM_ARN_MAX, ret_source->stream_arn,
+                   TR_FMT(made));
+    return true;
+}
+
+int tr_cli_find_source(tr_client *client, const char *table, tr_cli_source *ret_source, tr_error *err)
 {
     tr_buf body, reply;
     tr_json_writer w;
     tr_arena arena;
-    tr_view description, arn;
     tr_buf_init(&body, 65536);
     tr_buf_init(&reply, 4 << 20);
     tr_arena_init(&arena, 4 << 20);
@@ -66,17 +86,11 @@ int tr_cli_stream_arn(tr_client *client, const char *table, char *out, tr_error 
     int e = tr_client_call_wait(client, &request, &reply, err);
     if (e == TR_ENOTFOUND) {
         e = tr_fail(err, e, "there is no table %s at %s", table, tr_client_endpoint(client, TR_DYNAMODB));
-    } else if (!e) {
-        /* an ARN holds no character that JSON escapes: what stands between the quotes is it */
-        if (tr_json_member(tr_buf_view(&reply), "Table", &arena, &description) ||
-            tr_json_member(description, "LatestStreamArn", &arena, &arn) || arn.len < 2 ||
-            arn.len - 2 > TR_STREAM_ARN_MAX)
-            e = tr_fail(err, TR_EINVAL,
-                        "table %s has no stream: enable one with UpdateTable (StreamSpecification, "
-                        "NEW_AND_OLD_IMAGES)",
-                        table);
-        else
-            (void)snprintf(out, TR_STREAM_ARN_MAX + 1, "%.*s", (int)(arn.len - 2), arn.ptr + 1);
+    } else if (!e && !take_source(tr_buf_view(&reply), &arena, ret_source)) {
+        e = tr_fail(err, TR_EINVAL,
+                    "table %s has no stream: enable one with UpdateTable (StreamSpecification, "
+                    "NEW_AND_OLD_IMAGES)",
+                    table);
     }
     tr_buf_done(&body);
     tr_buf_done(&reply);
@@ -133,15 +147,11 @@ int tr_cli_state_path(const char *given, const char *command, const char *table,
 }
 
 int tr_cli_stream_state_path(tr_client *client, const char *given, const char *command, const char *table,
-                             const char *arn, const char *ending, char *out, size_t size, tr_error *err)
+                             const tr_cli_source *source, const char *ending, char *out, size_t size,
+                             tr_error *err)
 {
-    char of_table[TR_STREAM_ARN_MAX + 1];
-    (void)snprintf(of_table, sizeof of_table, "%s", arn);
-    char *label = strstr(of_table, "/stream/");
-    if (label)
-        *label = 0;
-    return tr_cli_state_path(given, command, table, tr_client_endpoint(client, TR_STREAMS), of_table, ending,
-                             out, size, err);
+    return tr_cli_state_path(given, command, table, tr_client_endpoint(client, TR_STREAMS), source->table,
+                             ending, out, size, err);
 }
 
 /* A newer program's state does not become readable by being loaded again. */
@@ -208,13 +218,14 @@ static int check_state(const char *path, const char *table, tr_error *err)
     return e;
 }
 
-/* The newest stream's ARN; waits for a server that cannot be reached. */
-static int wait_for_arn(tr_client *client, const char *table, bool once, char *out, tr_error *err)
+/* Waits for a server that cannot be reached. */
+static int wait_for_source(tr_client *client, const char *table, bool once, tr_cli_source *ret_source,
+                           tr_error *err)
 {
     int64_t began = tr_clock_mono_ms();
     bool told = false;
     int e;
-    while ((e = tr_cli_stream_arn(client, table, out, err)) == TR_ECONNECT || e == TR_ETIMEOUT ||
+    while ((e = tr_cli_find_source(client, table, ret_source, err)) == TR_ECONNECT || e == TR_ETIMEOUT ||
            e == TR_ETHROTTLED) {
         if (once && tr_clock_mono_ms() - began > TR_CLI_ONCE_PATIENCE_MS)
             break;
@@ -227,13 +238,15 @@ static int wait_for_arn(tr_client *client, const char *table, bool once, char *o
 }
 
 int tr_cli_state_store(tr_client *client, const char *given, const char *command, const char *table,
-                       bool anew, bool once, char *ret_arn, tr_stream_store **ret_store, tr_error *err)
+                       bool anew, bool once, tr_cli_source *ret_source, tr_stream_store **ret_store,
+                       tr_error *err)
 {
     char path[4096];
     tr_stream_store *store;
-    int e = wait_for_arn(client, table, once, ret_arn, err);
+    int e = wait_for_source(client, table, once, ret_source, err);
     if (!e)
-        e = tr_cli_stream_state_path(client, given, command, table, ret_arn, "json", path, sizeof path, err);
+        e = tr_cli_stream_state_path(client, given, command, table, ret_source, "json", path, sizeof path,
+                                     err);
     if (!e && !anew)
         e = check_state(path, table, err);
     if (e || (e = tr_stream_store_file(path, &store, err)))
@@ -313,9 +326,9 @@ static void tell_trouble(const char *table, const tr_stream_trouble *t)
 
 static void tell_end(tr_client *client, const char *table)
 {
-    char arn[TR_STREAM_ARN_MAX + 1];
+    tr_cli_source source;
     tr_error err = {0};
-    if (tr_cli_stream_arn(client, table, arn, &err) == TR_ENOTFOUND)
+    if (tr_cli_find_source(client, table, &source, &err) == TR_ENOTFOUND)
         tr_cli_message(TR_LOG_WARN,
                        "%s: the table was deleted, and its stream is read to its end; waiting for a new one",
                        table);

@@ -35,15 +35,21 @@ int tr_cli_check_from(tr_stream *stream, const char *from, const char *table, tr
 int tr_cli_state_path(const char *given, const char *command, const char *table, const char *endpoint,
                       const char *what, const char *ending, char *out, size_t size, tr_error *err);
 
-/** The same for the position in a table's stream `arn`, and what lies beside it. One file for all streams
- * that the table has had, one after the other: it says itself in which one its position is, and what comes
- * after a stream is read to its end is that table's next (docs/decisions/005). */
-int tr_cli_stream_state_path(tr_client *client, const char *given, const char *command, const char *table,
-                             const char *arn, const char *ending, char *out, size_t size, tr_error *err);
+/** A table's newest stream, and the table itself. */
+typedef struct tr_cli_source {
+    char stream_arn[TR_STREAM_ARN_MAX + 1];
+    /** Its ARN and what tells it from one of the same name that was deleted: its id, or when it was made. */
+    char table[TR_STREAM_ARN_MAX + 100];
+} tr_cli_source;
+/** TR_ENOTFOUND: there is no such table; TR_EINVAL: it has no stream. */
+int tr_cli_find_source(tr_client *client, const char *table, tr_cli_source *ret_source, tr_error *err);
 
-/** The ARN of the table's newest stream, NUL-terminated, into out (TR_STREAM_ARN_MAX + 1). TR_EINVAL: it has
- * none. */
-int tr_cli_stream_arn(tr_client *client, const char *table, char *out, tr_error *err);
+/** The path of the position in a table's stream, and of what lies beside it. One file for all streams that
+ * the table has had, one after the other: it says itself in which one its position is, and what comes after a
+ * stream is read to its end is that table's next (docs/decisions/005). */
+int tr_cli_stream_state_path(tr_client *client, const char *given, const char *command, const char *table,
+                             const tr_cli_source *source, const char *ending, char *out, size_t size,
+                             tr_error *err);
 
 /** TR_ENOTFOUND if the bus (name or ARN) is surely not there, whose events the service would take and lose.
  * Whatever else keeps it from being told, such as a missing right to DescribeEventBus, is 0. */
@@ -51,14 +57,14 @@ int tr_cli_check_bus(tr_client *client, const char *bus, tr_error *err);
 
 /**
  * The store in which a command keeps its position of a table's stream: the file `given`, or
- * $XDG_STATE_HOME/tailrace/COMMAND-TABLE-<hash of endpoint and table ARN>.json ($HOME/.local/state without
+ * $XDG_STATE_HOME/tailrace/COMMAND-TABLE-<hash of endpoint and table>.json ($HOME/.local/state without
  * XDG_STATE_HOME). anew: what is there is removed first. A file that holds something else, less than a whole
  * position, or another table's, is refused (TR_EINVAL), one in use too (TR_EBUSY). A server that cannot be
- * reached is waited for, with `once` for TR_CLI_ONCE_PATIENCE_MS. ret_arn (TR_STREAM_ARN_MAX + 1): the ARN of
- * the table's newest stream.
+ * reached is waited for, with `once` for TR_CLI_ONCE_PATIENCE_MS.
  */
 int tr_cli_state_store(tr_client *client, const char *given, const char *command, const char *table,
-                       bool anew, bool once, char *ret_arn, tr_stream_store **ret_store, tr_error *err);
+                       bool anew, bool once, tr_cli_source *ret_source, tr_stream_store **ret_store,
+                       tr_error *err);
 
 /** Event patterns, as --filter gives them. */
 typedef struct tr_cli_filters {

@@ -73,7 +73,7 @@ static int follow(tr_stream *stream, printing *p, const tr_cli_log_tail *t, tr_e
 int tr_cli_log_follow(tr_client *client, const tr_log_query *query, const tr_cli_log_tail *tail,
                       tr_error *err)
 {
-    char arn[TR_STREAM_ARN_MAX + 1];
+    tr_cli_source source;
     tr_stream *stream;
     printing p = {.query = query, .client = client, .table = query->table ? query->table : TR_LOG_TABLE};
     tr_stream_options o = {.table = p.table};
@@ -81,8 +81,8 @@ int tr_cli_log_follow(tr_client *client, const tr_log_query *query, const tr_cli
     if (!e && query->pattern && tr_match_ctx_new(NULL, &p.match))
         e = tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
     if (!e)
-        e = tr_cli_state_store(client, tail->state, "log-tail", p.table, tail->from != NULL, tail->once, arn,
-                               &o.store, err);
+        e = tr_cli_state_store(client, tail->state, "log-tail", p.table, tail->from != NULL, tail->once,
+                               &source, &o.store, err);
     if (!e && (e = tr_stream_new(client, &o, &stream, err)))
         tr_stream_store_free(o.store);
     if (!e) {

@@ -165,18 +165,19 @@ static int open_destination(on *o, tr_error *err)
 /* Where the position is, and the state of windows beside it. On failure what was opened is in *stream. */
 static int open_stores(on *o, tr_stream_options *stream, tr_error *err)
 {
-    char arn[TR_STREAM_ARN_MAX + 1], path[4096], beside[4096];
+    tr_cli_source source;
+    char path[4096], beside[4096];
     if (o->fleet.lease_table) {
         stream->fleet = &o->fleet;
         return 0;
     }
-    int e = tr_cli_state_store(o->place.client, o->state, "on", o->table, o->from != NULL, o->once, arn,
+    int e = tr_cli_state_store(o->place.client, o->state, "on", o->table, o->from != NULL, o->once, &source,
                                &stream->store, err);
     if (e || !o->options.tumbling_ms)
         return e;
     if (o->state)
         (void)snprintf(beside, sizeof beside, "%s.windows", o->state);
-    e = tr_cli_stream_state_path(o->place.client, o->state ? beside : NULL, "on", o->table, arn,
+    e = tr_cli_stream_state_path(o->place.client, o->state ? beside : NULL, "on", o->table, &source,
                                  "windows.json", path, sizeof path, err);
     if (!e && o->from && unlink(path) && access(path, F_OK) == 0)
         e = tr_fail(err, TR_EIO, "cannot remove the earlier windows, %s", path);

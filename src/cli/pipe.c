@@ -236,7 +236,8 @@ static int open_destination(piping *p, tr_error *err)
 
 static int open_stream(piping *p, tr_error *err)
 {
-    char name[256], arn[TR_STREAM_ARN_MAX + 1];
+    char name[256];
+    tr_cli_source source;
     tr_stream_options stream = {.table = p->table,
                                 .checkpoint_ms = CHECKPOINT_MS,
                                 .patterns = (const tr_pattern *const *)p->filters.list,
@@ -252,7 +253,7 @@ static int open_stream(piping *p, tr_error *err)
     if (!e && p->fleet.lease_table)
         stream.fleet = &p->fleet;
     else if (!e)
-        e = tr_cli_state_store(p->place.client, p->state, "pipe", p->table, p->from != NULL, p->once, arn,
+        e = tr_cli_state_store(p->place.client, p->state, "pipe", p->table, p->from != NULL, p->once, &source,
                                &stream.store, err);
     if (!e && (e = tr_stream_new(p->place.client, &stream, &p->stream, err)))
         tr_stream_store_free(stream.store);

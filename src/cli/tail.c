@@ -42,7 +42,7 @@ typedef struct tail {
     tr_stream_start start; /* what `from` says */
     tr_stream *stream;
     tr_buf out;
-    char arn[TR_STREAM_ARN_MAX + 1]; /* of the table's newest stream at the start */
+    tr_cli_source source; /* at the start */
 } tail;
 
 /* ------------------------------------------------------------------------------------------- printing */
@@ -153,7 +153,7 @@ static bool is_at_end(tail *t, int64_t began)
 {
     tr_stream_stats stats;
     tr_stream_get_stats(t->stream, &stats);
-    return stats.settled_ms >= began && strcmp(stats.stream_arn, t->arn) == 0;
+    return stats.settled_ms >= began && strcmp(stats.stream_arn, t->source.stream_arn) == 0;
 }
 
 static int follow(tail *t, tr_error *err)
@@ -220,8 +220,8 @@ static int open_stream(tail *t, tr_error *err)
     if (t->fleet.lease_table)
         o.fleet = &t->fleet;
     else
-        e = tr_cli_state_store(t->place.client, t->state, "tail", t->table, t->from != NULL, t->once, t->arn,
-                               &o.store, err);
+        e = tr_cli_state_store(t->place.client, t->state, "tail", t->table, t->from != NULL, t->once,
+                               &t->source, &o.store, err);
     if (!e && (e = tr_stream_new(t->place.client, &o, &t->stream, err)))
         tr_stream_store_free(o.store);
     return e;

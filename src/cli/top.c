@@ -244,8 +244,8 @@ static int parse(tr_cli *cli, top *t)
 /* What is mistyped is told at once; everything else is waited for. */
 static int check_table(top *t, const char *name, tr_error *err)
 {
-    char arn[TR_STREAM_ARN_MAX + 1];
-    int e = tr_cli_stream_arn(t->place.client, name, arn, err);
+    tr_cli_source source;
+    int e = tr_cli_find_source(t->place.client, name, &source, err);
     return e == TR_ENOTFOUND || e == TR_EINVAL || t->once ? e : 0;
 }
 

@@ -159,10 +159,12 @@ class Tailrace(unittest.TestCase):
         self.assertEqual([f["keys"]["pk"] for f in self.lines(table)], ["after"])
 
     @unittest.skipUnless(OURS, "elsewhere some seconds go by before a stream is believed to be over")
-    def test_tail_reads_a_table_that_was_made_again_from_its_start(self):
+    def test_a_table_that_was_made_again_is_another_one_but_to_a_named_position(self):
         table = self.table()
+        named = ("--state", os.path.join(self.directory, "position"))
         self.put(table, "before")
-        self.lines(table, "--from", "trim-horizon")
+        for more in ((), named):
+            self.assertEqual(len(self.lines(table, "--from", "trim-horizon", *more)), 1)
         self.db.delete_table(TableName=table)
         self.db.get_waiter("table_not_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
         self.db.create_table(
@@ -170,7 +172,8 @@ class Tailrace(unittest.TestCase):
             AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
             StreamSpecification={"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"})
         self.put(table, "after")
-        self.assertEqual([f["keys"]["pk"] for f in self.lines(table)], ["after"])
+        self.assertEqual(self.lines(table), [])
+        self.assertEqual([f["keys"]["pk"] for f in self.lines(table, *named)], ["after"])
 
     def test_tail_refuses_what_is_no_whole_position(self):
         table = self.table()
