@@ -12,8 +12,27 @@
 #define SCRATCH_LIMIT ((size_t)32 * 1024 * 1024)
 #define NAME_SHOWN    128 /* bytes of an operation's name: longer ones are none of any service */
 
-/* Tables that somebody was filling when the last server ended: they would never be finished. */
-static void drop_unfinished(tr_api *api)
+/* Goes on with what was answered before the last server ended. */
+static void resume(tr_api *api)
+{
+    tr__imports_resume(api);
+    tr__exports_resume(api);
+    tr__restores_resume(api);
+}
+
+/* Whether a job fills the table. */
+static bool wanted(const tr_api *api, const tr_table *table)
+{
+    static const tr_kept_kind kinds[] = {TR_KEPT_IMPORTS, TR_KEPT_RESTORES};
+    for (size_t i = 0; i < TR_COUNT(kinds); i++)
+        for (const tr_kept *k = api->kept[kinds[i]]; k; k = k->next)
+            if (k->request && tr_view_find(tr_view_str(k->json), tr_view_str(table->uuid), 0) != SIZE_MAX)
+                return true;
+    return false;
+}
+
+/* Tables that were to be filled by a request that was not answered before the last server ended. */
+static void drop_unwanted(tr_api *api)
 {
     tr_table *next = tr_engine_next_table(api->engine, (tr_view){NULL, 0});
     while (next) {
@@ -21,14 +40,8 @@ static void drop_unfinished(tr_api *api)
         tr_view after = tr_view_of(name, next->name.len);
         tr_error err;
         memcpy(name, next->name.ptr, next->name.len);
-        if (next->status == TR_CREATING) {
-            (void)fprintf(
-                stderr,
-                "tailrace: table %.*s is dropped: the server ended while it was filled by a restore "
-                "or an import; ask for it again\n",
-                TR_FMT(after));
+        if (next->status == TR_CREATING && !wanted(api, next))
             (void)tr_engine_delete_table(api->engine, next, &err);
-        }
         next = tr_engine_next_table(api->engine, after);
     }
 }
@@ -59,8 +72,9 @@ int tr_api_new(const tr_api_options *options, tr_api **ret_api)
         return TR_ENOMEM;
     }
     tr_arena_reset(&api->arena);
-    drop_unfinished(api);
     (void)tr__kept_load(api);
+    drop_unwanted(api);
+    resume(api);
     *ret_api = api;
     return 0;
 }
@@ -190,7 +204,7 @@ static void trim(tr_buf *buf)
 static void count(tr_api *api, const tr_op *op, const tr_api_reply *reply)
 {
     size_t i = op ? (size_t)(op - tr__ops) : TR_API_OPS_MAX;
-    if (i >= TR_API_OPS_MAX || reply->wait_stream ||
+    if (i >= TR_API_OPS_MAX || reply->wait_stream || reply->held ||
         reply->wait_queue_ms > 0) /* it will be carried out again */
         return;
     tr_api_count *c = &api->counts[i];
@@ -221,6 +235,7 @@ void tr_api_call(tr_api *api, const tr_api_request *request, tr_buf *body, tr_ap
     ret_reply->sequence_number[0] = ret_reply->snapshot[0] = ret_reply->stream_arn[0] = 0;
     ret_reply->wait_stream = NULL;
     ret_reply->wait_queue_ms = 0;
+    ret_reply->held = NULL;
     tr_buf_reset(body);
     tr_json_write_init(&c.w, body);
     int e = carry_out(&c);
@@ -237,5 +252,11 @@ void tr_api_call(tr_api *api, const tr_api_request *request, tr_buf *body, tr_ap
 bool tr_api_tick(tr_api *api)
 {
     tr__snapshots_expire(api);
-    return tr__jobs_step(api);
+    (void)tr__jobs_step(api);
+    return tr_api_busy(api);
+}
+
+bool tr_api_busy(const tr_api *api)
+{
+    return api->jobs || api->sources;
 }

@@ -61,6 +61,9 @@ void tr_api_free(tr_api *api);
 #define TR_API_SNAPSHOT_LIFETIME_MS 60000
 #define TR_API_SNAPSHOT_TOKEN_LEN   32
 
+/** What a request waits for that is done on a thread of its own. */
+typedef struct tr_held tr_held;
+
 /** Everything is borrowed for the call. */
 typedef struct tr_api_request {
     tr_service service;
@@ -70,6 +73,9 @@ typedef struct tr_api_request {
     tr_view snapshot; /**< of x-tailrace-snapshot; empty: none */
     tr_view host;     /**< of the Host header, for URLs of queues; empty: none */
     bool expired;     /**< it has waited long enough: answer now */
+    bool may_hold; /**< the caller knows what to do with tr_api_reply.held; otherwise the call takes as long
+                      as it takes */
+    tr_held *held; /**< what the reply of an earlier call of this request held */
 } tr_api_request;
 
 typedef struct tr_api_reply {
@@ -87,16 +93,26 @@ typedef struct tr_api_reply {
     /** The same for messages of queues: call again when tr_queue_news has changed, or with `expired` after
      * these milliseconds. 0: do not wait. */
     int64_t wait_queue_ms;
+    /** Set if there is no answer yet, since a thread works at it: call again with the same request and this,
+     * once tr_api_ready() or with `expired`. */
+    tr_held *held;
 } tr_api_reply;
 
 /** The answer's body replaces what `body` holds. Never fails: errors are answers. */
 void tr_api_call(tr_api *api, const tr_api_request *request, tr_buf *body, tr_api_reply *ret_reply);
+
+/** Whether a request that holds this can be carried out again. Any thread. */
+bool tr_api_ready(const tr_held *held);
+/** Drops what a request held that will not be carried out again. */
+void tr_api_drop(tr_api *api, tr_held *held);
 
 /** Whether the service has an operation of that name. */
 bool tr_api_knows(tr_service service, tr_view operation);
 /** Drops snapshots that are past their time, and does a step of restores, exports and imports that are under
  * way: call every second or so, and again soon if it returns true. */
 bool tr_api_tick(tr_api *api);
+/** Whether there are such steps to do. */
+bool tr_api_busy(const tr_api *api);
 
 /**
  * Composes an error answer's body: {"__type":"…","message":"…"}. type with its prefix

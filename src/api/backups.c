@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/restore.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 /*
  * CreateBackup, DescribeBackup, ListBackups, DeleteBackup, RestoreTableFromBackup. A backup is a checkpoint
@@ -130,62 +128,50 @@ static void put_features(tr_call *c, tr_json_writer *w, const tr_table *table)
 
 /* ------------------------------------------------------------------------------------------- CreateBackup */
 
-/* What the backup holds, beside its description. */
-static int hold(tr_call *c, const tr_table *table, const char *arn, tr_engine_snapshot **ret_snapshot,
-                tr_table **ret_copy)
+static void put_backup(tr_call *c, const char *arn, tr_view name, const tr_table *table, int64_t now_ms,
+                       tr_buf *out)
+{
+    tr_json_writer w;
+    tr_json_write_init(&w, out);
+    tr_json_begin_object(&w);
+    put_details(&w, arn, name, table->size_bytes, now_ms);
+    put_source(&w, table);
+    put_features(c, &w, table);
+    tr_json_end_object(&w);
+}
+
+/* Remembers and answers. The copy is there. */
+static int keep(tr_call *c, const char *arn, int64_t now_ms, tr_view json, tr_kept **ret_kept)
+{
+    tr_view details;
+    tr_error err;
+    int e = tr__kept_add(c->api, TR_KEPT_BACKUPS, arn, now_ms, json, (tr_view){NULL, 0}, ret_kept, &err);
+    if (e == 0)
+        e = tr_json_member(json, "BackupDetails", c->arena, &details);
+    if (e)
+        return tr__fail_code(c, e, &err);
+    tr_json_begin_object(&c->w);
+    tr_json_name(&c->w, "BackupDetails");
+    tr_json_value(&c->w, details);
+    tr_json_end_object(&c->w);
+    return 0;
+}
+
+/* In memory: a snapshot, and the table as it is. */
+static int keep_snapshot(tr_call *c, const tr_table *table, const char *arn, int64_t now_ms, tr_view json)
 {
     tr_error err;
-    *ret_snapshot = NULL;
-    *ret_copy = NULL;
-    if (c->api->dir) {
-        const char *folder = tr_arena_printf(c->arena, "%s/backups", c->api->dir);
-        const char *path = tr__kept_path(c->api, TR_KEPT_BACKUPS, arn, "", c->arena);
-        if (!folder || !path)
-            return TR_ENOMEM;
-        if (mkdir(folder, 0700) && errno != EEXIST)
-            return tr__fail(c, 500, TR_TYPE("InternalServerError"), "%s: %s", folder, strerror(errno));
-        int e = tr_engine_checkpoint(c->engine, path, &err);
-        return e ? tr__fail_code(c, e, &err) : 0;
-    }
+    tr_kept *kept;
+    tr_table *copy = NULL;
+    tr_engine_snapshot *snapshot = NULL;
     int e = tr_engine_sync_wait(c->engine, &err);
     if (e)
         return tr__fail_code(c, e, &err);
-    e = tr_engine_table_copy(c->engine, table, ret_copy);
-    *ret_snapshot = e ? NULL : tr_engine_snapshot_new(c->engine);
-    return e ? e : *ret_snapshot ? 0 : TR_ENOMEM;
-}
-
-int tr__op_create_backup(tr_call *c, void *request)
-{
-    const create_request *r = request;
-    tr_table *table = tr_engine_table(c->engine, tr__table_of_arn(r->table));
-    char id[TR_KEPT_ID];
-    int64_t now = tr_engine_now_ms(c->engine);
-    tr_engine_snapshot *snapshot;
-    tr_table *copy;
-    tr_kept *kept;
-    tr_error err;
-    if (!table || table->status == TR_CREATING || table->status == TR_DELETING)
-        return tr__fail(c, 400, TR_TYPE("TableNotFoundException"), "Table not found: %.*s",
-                        TR_FMT(tr__table_of_arn(r->table)));
-    tr__kept_id(now, id);
-    const char *arn = tr_arena_printf(c->arena, "%.*s/backup/%s", TR_FMT(table->arn), id);
-    if (!arn)
-        return TR_ENOMEM;
-    int e = hold(c, table, arn, &snapshot, &copy);
-    if (e == 0) {
-        tr_json_writer w;
-        tr_buf_reset(c->text);
-        tr_json_write_init(&w, c->text);
-        tr_json_begin_object(&w);
-        put_details(&w, arn, r->name, table->size_bytes, now);
-        put_source(&w, table);
-        put_features(c, &w, table);
-        tr_json_end_object(&w);
-        e = tr__kept_add(c->api, TR_KEPT_BACKUPS, arn, now, tr_buf_view(c->text), &kept, &err);
-        if (e)
-            e = tr__fail_code(c, e, &err);
-    }
+    e = tr_engine_table_copy(c->engine, table, &copy);
+    if (e == 0 && !(snapshot = tr_engine_snapshot_new(c->engine)))
+        e = TR_ENOMEM;
+    if (e == 0)
+        e = keep(c, arn, now_ms, json, &kept);
     if (e) {
         if (snapshot)
             tr_engine_snapshot_free(c->engine, snapshot);
@@ -194,10 +180,66 @@ int tr__op_create_backup(tr_call *c, void *request)
     }
     kept->snapshot = snapshot;
     kept->table = copy;
-    tr_json_begin_object(&c->w);
-    put_details(&c->w, arn, r->name, table->size_bytes, now);
-    tr_json_end_object(&c->w);
     return 0;
+}
+
+/* On disk: a copy of the store, which a thread makes. */
+static int begin_copy(tr_call *c, const create_request *r, const tr_table *table, const char *arn,
+                      tr_source **ret_source)
+{
+    tr_error err;
+    const char *dir;
+    int e = tr__kept_folder(c->api, TR_KEPT_BACKUPS, arn, c->arena, &dir, &err);
+    const tr_source_spec spec = {.kind = TR_SOURCE_COPY, .dir = e ? NULL : dir, .copy = true, .own = true};
+    if (e == 0)
+        e = tr__held_new(c->api, &spec, ret_source, &err);
+    if (e)
+        return tr__fail_code(c, e, &err);
+    (*ret_source)->now_ms = tr_engine_now_ms(c->engine);
+    (void)snprintf((*ret_source)->arn, sizeof(*ret_source)->arn, "%s", arn);
+    put_backup(c, arn, r->name, table, (*ret_source)->now_ms, &(*ret_source)->text);
+    return 0;
+}
+
+static int keep_copy(tr_call *c, tr_source *source)
+{
+    tr_error err;
+    tr_kept *kept;
+    int e = tr__held_status(source, &err);
+    if (e == 0)
+        e = tr_buf_status(&source->text);
+    e = e ? tr__fail_code(c, e, &err)
+          : keep(c, source->arn, source->now_ms, tr_buf_view(&source->text), &kept);
+    tr__held_end(c->api, source, e != 0);
+    return e;
+}
+
+int tr__op_create_backup(tr_call *c, void *request)
+{
+    const create_request *r = request;
+    tr_source *source = c->request->held;
+    if (!source) {
+        char id[TR_KEPT_ID];
+        tr_table *table = tr_engine_table(c->engine, tr__table_of_arn(r->table));
+        if (!table || table->status == TR_CREATING || table->status == TR_DELETING)
+            return tr__fail(c, 400, TR_TYPE("TableNotFoundException"), "Table not found: %.*s",
+                            TR_FMT(tr__table_of_arn(r->table)));
+        int64_t now = tr_engine_now_ms(c->engine);
+        tr__kept_id(now, id);
+        const char *arn = tr_arena_printf(c->arena, "%.*s/backup/%s", TR_FMT(table->arn), id);
+        if (!arn)
+            return TR_ENOMEM;
+        if (!c->api->dir) {
+            tr_buf_reset(c->text);
+            put_backup(c, arn, r->name, table, now, c->text);
+            int e = tr_buf_status(c->text);
+            return e ? e : keep_snapshot(c, table, arn, now, tr_buf_view(c->text));
+        }
+        int e = begin_copy(c, r, table, arn, &source);
+        if (e)
+            return e;
+    }
+    return source && tr__held_ready(c, source) ? keep_copy(c, source) : 0;
 }
 
 int tr__op_describe_backup(tr_call *c, void *request)
@@ -219,6 +261,8 @@ int tr__op_delete_backup(tr_call *c, void *request)
     tr_kept *k = tr__kept_find(c->api, TR_KEPT_BACKUPS, r->arn);
     if (!k)
         return not_found(c, r->arn);
+    if (tr__restoring_from(c->api, k->arn))
+        return tr__fail(c, 400, TR_TYPE("BackupInUseException"), "Backup is being restored: %s", k->arn);
     tr_json_begin_object(&c->w);
     tr_json_name(&c->w, "BackupDescription");
     /* as it was, but for its status: the only AVAILABLE in it, since names have been checked and stand in
@@ -233,7 +277,10 @@ int tr__op_delete_backup(tr_call *c, void *request)
     }
     tr_json_value(&c->w, tr_buf_view(c->text));
     tr_json_end_object(&c->w);
+    const char *path = c->api->dir ? tr__kept_path(c->api, TR_KEPT_BACKUPS, k->arn, "", c->arena) : NULL;
     tr__kept_remove(c->api, TR_KEPT_BACKUPS, k);
+    if (path)
+        tr__held_clear(c->api, path);
     return 0;
 }
 
@@ -301,33 +348,40 @@ int tr__op_list_backups(tr_call *c, void *request)
 
 /* ------------------------------------------------------------------------------------------------ restore */
 
+/* On disk the copy is opened by a thread. */
+static int open_backup(tr_call *c, const tr_restore_request *r, const tr_kept *k, tr_source **ret_source)
+{
+    tr_error err;
+    if (tr_engine_table(c->engine, r->target))
+        return tr__fail(c, 400, TR_TYPE("TableAlreadyExistsException"), "Table already exists: %.*s",
+                        TR_FMT(r->target));
+    int e = tr__job_check(c);
+    if (e)
+        return e;
+    e = tr__held_of_backup(c->api, k, ret_source, &err);
+    return e ? tr__fail_code(c, e, &err) : 0;
+}
+
 int tr__op_restore_backup(tr_call *c, void *request)
 {
     const tr_restore_request *r = request;
     const tr_kept *k = tr__kept_find(c->api, TR_KEPT_BACKUPS, r->backup);
-    tr_past *past;
+    tr_source *source = c->request->held;
     tr_error err;
     int e;
-    if (!k)
+    if (!k && !source)
         return not_found(c, r->backup);
-    if (tr_engine_table(c->engine, r->target))
-        return tr__fail(c, 400, TR_TYPE("TableAlreadyExistsException"), "Table already exists: %.*s",
-                        TR_FMT(r->target));
-    e = tr__job_check(c);
-    if (e)
+    e = source ? 0 : open_backup(c, r, k, &source);
+    if (e || !source || !tr__held_ready(c, source))
         return e;
-    tr_view table_arn = tr__kept_text(k, "SourceTableDetails.TableArn", c->arena);
-    if (c->api->dir) {
-        const char *path = tr__kept_path(c->api, TR_KEPT_BACKUPS, k->arn, "", c->arena);
-        e = path ? tr_past_of_directory(path, tr__kept_text(k, "SourceTableDetails.TableName", c->arena),
-                                        &past, &err)
-                 : tr_fail(&err, TR_ENOMEM, "out of memory");
-        if (e == TR_EBUSY)
-            return tr__fail(c, 400, TR_TYPE("BackupInUseException"), "Backup is being restored: %s", k->arn);
-    } else {
-        e = tr_past_of_snapshot(c->engine, k->snapshot, k->table, &past, &err);
+    e = k ? tr__held_status(source, &err) : TR_ENOTFOUND;
+    if (e) {
+        tr__held_end(c->api, source, false);
+        return !k ? not_found(c, r->backup)
+               : e == TR_EBUSY
+                   ? tr__fail(c, 400, TR_TYPE("BackupInUseException"), "Backup is being restored: %s", k->arn)
+                   : tr__fail_code(c, e, &err);
     }
-    if (e)
-        return tr__fail_code(c, e, &err);
-    return tr__restore(c, r, past, tr_view_str(k->arn), table_arn, k->created_ms);
+    return tr__restore(c, r, source, tr_view_str(k->arn),
+                       tr__kept_text(k, "SourceTableDetails.TableArn", c->arena), k->created_ms);
 }

@@ -61,7 +61,13 @@ struct tr_call {
 };
 
 /** What is remembered of past requests, see kept.h. */
-typedef enum tr_kept_kind { TR_KEPT_BACKUPS, TR_KEPT_EXPORTS, TR_KEPT_IMPORTS, TR_KEPT_KINDS } tr_kept_kind;
+typedef enum tr_kept_kind {
+    TR_KEPT_BACKUPS,
+    TR_KEPT_EXPORTS,
+    TR_KEPT_IMPORTS,
+    TR_KEPT_RESTORES,
+    TR_KEPT_KINDS
+} tr_kept_kind;
 
 struct tr_api {
     tr_engine *engine;
@@ -76,7 +82,9 @@ struct tr_api {
     char *dir;     /* of the store; NULL: in memory */
     char *buckets; /* directory in which S3's buckets are directories; NULL: none */
     struct tr_job *jobs;
-    struct tr_kept *kept[TR_KEPT_KINDS]; /* backups, exports, imports; newest first */
+    uint64_t jobs_ticket; /* of what their last turn wrote */
+    unsigned sources; /* that are made, read or cleared on disk */
+    struct tr_kept *kept[TR_KEPT_KINDS]; /* of each kind, newest first */
     tr_api_count counts[TR_API_OPS_MAX]; /* in the order of tr__ops */
 };
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/restore.h"
 
+#include <stdio.h>
+
 /*
  * DescribeContinuousBackups, UpdateContinuousBackups, RestoreTableToPointInTime. A point in time is reached
  * by taking back what the table's stream tells was changed since (past.h), so a table needs a stream of old
@@ -134,26 +136,22 @@ int tr__check_pitr(tr_call *c, const tr_table *table)
                     "Point in time recovery is not enabled for table '%.*s'", TR_FMT(table->name));
 }
 
-int tr__op_restore_pitr(tr_call *c, void *request)
+static int check_restore(tr_call *c, const tr_restore_request *r, tr_table **ret_table)
 {
-    const tr_restore_request *r = request;
     tr_view source = r->source.ptr ? r->source : r->source_arn;
-    tr_table *table;
-    tr_past *past;
-    tr_error err;
     if (!source.ptr)
         return tr__invalid(c, "SourceTableName or SourceTableArn must be specified");
     if (r->latest.value == r->time.given)
         return tr__invalid(c, r->time.given
                                   ? "Both RestoreDateTime and UseLatestRestorableTime cannot be specified"
                                   : "Either RestoreDateTime or UseLatestRestorableTime must be specified");
-    int e = find(c, source, &table);
-    if (e == 0)
-        e = tr__check_pitr(c, table);
-    if (e)
+    int e = find(c, source, ret_table);
+    if (e == 0 && *ret_table)
+        e = tr__check_pitr(c, *ret_table);
+    if (e || !*ret_table)
         return e;
-    int64_t now = tr_engine_now_ms(c->engine), at = r->time.given ? r->time.value : now;
-    if (at > now || at < tr__pitr_earliest(c, table))
+    int64_t now = tr_engine_now_ms(c->engine);
+    if (r->time.given && (r->time.value > now || r->time.value < tr__pitr_earliest(c, *ret_table)))
         return tr__fail(c, 400, TR_TYPE("InvalidRestoreTimeException"),
                         "RestoreDateTime must be between EarliestRestorableDateTime and "
                         "LatestRestorableDateTime of the table, "
@@ -161,12 +159,58 @@ int tr__op_restore_pitr(tr_call *c, void *request)
     if (tr_engine_table(c->engine, r->target))
         return tr__fail(c, 400, TR_TYPE("TableAlreadyExistsException"), "Table already exists: %.*s",
                         TR_FMT(r->target));
-    e = tr__job_check(c);
-    if (e)
-        return e;
-    tr_view arn = tr_arena_copy(c->arena, table->arn);
-    e = tr_past_new(c->engine, table, r->time.given ? at : INT64_MAX, &past, &err);
+    return tr__job_check(c);
+}
+
+/* The table as it is now or was, out of a copy of the store that the restore has for itself. */
+static int begin_source(tr_call *c, const tr_restore_request *r, const tr_table *table,
+                        tr_source **ret_source)
+{
+    tr_error err;
+    char id[TR_KEPT_ID];
+    int64_t now = tr_engine_now_ms(c->engine);
+    tr__kept_id(now, id);
+    const char *arn = tr_arena_printf(c->arena, "%.*s/restore/%s", TR_FMT(table->arn), id);
+    const char *dir = NULL;
+    if (!arn)
+        return TR_ENOMEM;
+    int e = c->api->dir ? tr__kept_folder(c->api, TR_KEPT_RESTORES, arn, c->arena, &dir, &err) : 0;
+    const tr_source_spec spec = {.kind = TR_SOURCE_PAST,
+                                 .dir = dir,
+                                 .copy = dir != NULL,
+                                 .own = true,
+                                 .table = table,
+                                 .name = table->name,
+                                 .to_ms = r->time.given ? r->time.value : INT64_MAX};
+    if (e == 0)
+        e = tr__held_new(c->api, &spec, ret_source, &err);
     if (e)
         return tr__fail_code(c, e, &err);
-    return tr__restore(c, r, past, (tr_view){NULL, 0}, arn, at);
+    (*ret_source)->now_ms = r->time.given ? r->time.value : now;
+    (void)snprintf((*ret_source)->arn, sizeof(*ret_source)->arn, "%s", arn);
+    tr_buf_put_view(&(*ret_source)->text, table->arn);
+    return 0;
+}
+
+int tr__op_restore_pitr(tr_call *c, void *request)
+{
+    const tr_restore_request *r = request;
+    tr_source *source = c->request->held;
+    tr_table *table = NULL;
+    tr_error err;
+    int e = 0;
+    if (!source) {
+        e = check_restore(c, r, &table);
+        if (e == 0 && table)
+            e = begin_source(c, r, table, &source);
+    }
+    if (e || !source || !tr__held_ready(c, source))
+        return e;
+    e = tr__held_status(source, &err);
+    tr_view arn = tr_arena_copy(c->arena, tr_buf_view(&source->text));
+    if (e) {
+        tr__held_end(c->api, source, true);
+        return tr__fail_code(c, e, &err);
+    }
+    return tr__restore(c, r, source, (tr_view){NULL, 0}, arn, source->now_ms);
 }

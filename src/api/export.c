@@ -123,10 +123,9 @@ typedef struct export_job {
     tr_job job;
     tr_arena arena;
     tr_export x;
-    tr_past *past;            /* of a full export */
-    tr_past_changes *changes; /* of an incremental one */
+    tr_source *source;
     tr_export_files files;
-    bool begun;
+    bool collected, begun;
 } export_job;
 
 static int put_change(export_job *j, const tr_past_change *change, tr_error *err)
@@ -166,40 +165,73 @@ static int put_item(export_job *j, tr_item item, tr_error *err)
     return tr__export_line_end(&j->files, err);
 }
 
+/* An item or a change. TR_ENOTFOUND: there are no more. */
+static int put_next(export_job *j, tr_error *err)
+{
+    tr_past_change change;
+    tr_item item;
+    if (j->source->changes)
+        return tr_past_changes_next(j->source->changes, &change) ? put_change(j, &change, err) : TR_ENOTFOUND;
+    int e = tr_past_next(j->source->past, &item, err);
+    return e ? e : put_item(j, item, err);
+}
+
+static int put_some(tr_api *api, export_job *j, bool *ret_done, tr_error *err)
+{
+    uint64_t from = j->x.bytes;
+    for (int i = 0; i < TR_JOB_ITEMS && j->x.bytes - from < TR_JOB_BYTES; i++) {
+        int e = put_next(j, err);
+        if (e == TR_ENOTFOUND) {
+            *ret_done = true;
+            j->x.end_ms = tr_engine_now_ms(api->engine);
+            return tr__export_files_finish(&j->files, err);
+        }
+        if (e)
+            return e;
+    }
+    return 0;
+}
+
+static int collect(export_job *j, tr_error *err)
+{
+    int e = j->source->changes ? tr_past_changes_collect(j->source->changes, err)
+                               : tr_past_collect(j->source->past, err);
+    j->collected = e == 0;
+    return e == TR_EBUSY ? 0 : e;
+}
+
 static int step(tr_api *api, tr_job *job, bool *ret_done, tr_error *err)
 {
     export_job *j = (export_job *)job;
-    int e = 0;
+    job->idle = !tr__held_done(j->source);
+    if (job->idle)
+        return 0;
+    int e = tr__held_status(j->source, err);
+    if (e)
+        return e == TR_ENOTFOUND ? TR_ECORRUPT : e; /* not the bucket's */
     if (!j->begun) {
         if (!tr__bucket_exists(api, j->x.bucket))
             return tr_fail(err, TR_ENOTFOUND, "The specified bucket does not exist");
-        e = tr__export_files_init(&j->files, api, &j->x, &j->arena, err);
         j->begun = true;
+        return tr__export_files_init(&j->files, api, &j->x, &j->arena, err);
     }
-    uint64_t from = j->x.bytes;
-    for (int i = 0; i < TR_JOB_ITEMS && e == 0 && j->x.bytes - from < TR_JOB_BYTES; i++) {
-        tr_past_change change;
-        tr_item item;
-        if (j->changes) {
-            *ret_done = !tr_past_changes_next(j->changes, &change);
-            e = *ret_done ? 0 : put_change(j, &change, err);
-        } else {
-            e = tr_past_next(j->past, &item, err);
-            *ret_done = e == TR_ENOTFOUND;
-            e = *ret_done ? 0 : e ? e : put_item(j, item, err);
-        }
-        if (!*ret_done || e)
-            continue;
-        j->x.end_ms = tr_engine_now_ms(api->engine);
-        return tr__export_files_finish(&j->files, err);
-    }
-    return e;
+    return j->collected ? put_some(api, j, ret_done, err) : collect(j, err);
+}
+
+static void job_free(tr_api *api, export_job *j, bool remove)
+{
+    if (j->begun)
+        tr__export_files_done(&j->files);
+    tr__held_end(api, j->source, remove);
+    tr_arena_done(&j->arena);
+    tr_free(j);
 }
 
 static void end(tr_api *api, tr_job *job, int code, const tr_error *why)
 {
     export_job *j = (export_job *)job;
     tr_kept *kept = tr__kept_find(api, TR_KEPT_EXPORTS, j->x.arn);
+    bool later = code == TR_ECANCELED && api->dir; /* the next server does it */
     tr_json_writer w;
     tr_error err;
     j->x.end_ms = tr_engine_now_ms(api->engine);
@@ -212,14 +244,9 @@ static void end(tr_api *api, tr_job *job, int code, const tr_error *why)
     tr_buf_reset(&api->text);
     tr_json_write_init(&w, &api->text);
     tr__export_write(&w, &j->x);
-    if (kept && tr_buf_status(&api->text) == 0)
-        (void)tr__kept_set(api, TR_KEPT_EXPORTS, kept, tr_buf_view(&api->text), &err);
-    if (j->begun)
-        tr__export_files_done(&j->files);
-    tr_past_free(j->past);
-    tr_past_changes_free(j->changes);
-    tr_arena_done(&j->arena);
-    tr_free(j);
+    if (kept && !later && tr_buf_status(&api->text) == 0)
+        (void)tr__kept_set(api, TR_KEPT_EXPORTS, kept, tr_buf_view(&api->text), true, &err);
+    job_free(api, j, !later);
 }
 
 /* ----------------------------------------------------------------------------------------------- requests */
@@ -264,23 +291,25 @@ static bool copy_text(export_job *j, tr_view from, tr_view *to)
     return !from.len || to->ptr;
 }
 
-static int describe(const export_request *r, const tr_table *table, int64_t now, export_job *j)
+/* The ARN holds the table's and ends with the ID. */
+static int describe(const export_request *r, const char *arn, const char *table_id, int64_t now,
+                    export_job *j)
 {
-    char id[TR_KEPT_ID];
-    tr__kept_id(now, id);
-    const char *arn = tr_arena_printf(&j->arena, "%.*s/export/%s", TR_FMT(table->arn), id);
+    const char *id = strrchr(arn, '/') + 1;
+    tr_view whole = tr_view_str(arn);
+    size_t end = tr_view_find(whole, TR_VIEW("/export/"), 0);
     j->x.id = tr_arena_str(&j->arena, tr_view_str(id));
-    if (!arn || !j->x.id || !copy_text(j, table->arn, &j->x.table_arn) ||
-        !copy_text(j, r->bucket, &j->x.bucket) || !copy_text(j, r->prefix, &j->x.prefix) ||
-        !copy_text(j, r->owner, &j->x.owner) || !copy_text(j, r->sse, &j->x.sse) ||
-        !copy_text(j, r->sse_key, &j->x.sse_key) || !copy_text(j, r->token, &j->x.token))
+    if (end == SIZE_MAX || !j->x.id || !copy_text(j, whole, &j->x.arn) ||
+        !copy_text(j, tr_view_of(arn, end), &j->x.table_arn) || !copy_text(j, r->bucket, &j->x.bucket) ||
+        !copy_text(j, r->prefix, &j->x.prefix) || !copy_text(j, r->owner, &j->x.owner) ||
+        !copy_text(j, r->sse, &j->x.sse) || !copy_text(j, r->sse_key, &j->x.sse_key) ||
+        !copy_text(j, r->token, &j->x.token))
         return TR_ENOMEM;
     j->x.manifest = tr_arena_printf(&j->arena, "%.*s%sAWSDynamoDB/%s/manifest-summary.json",
                                     TR_FMT(r->prefix), r->prefix.len ? "/" : "", id);
     if (!j->x.manifest)
         return TR_ENOMEM;
-    memcpy(j->x.table_id, table->uuid, sizeof j->x.table_id);
-    j->x.arn = tr_view_str(arn);
+    (void)snprintf(j->x.table_id, sizeof j->x.table_id, "%s", table_id);
     j->x.start_ms = now;
     j->x.time_ms = r->time.given ? r->time.value : now;
     j->x.incremental = r->incremental != NULL;
@@ -291,21 +320,72 @@ static int describe(const export_request *r, const tr_table *table, int64_t now,
     return 0;
 }
 
-static int begin(tr_call *c, const export_request *r, const tr_table *table, export_job *j)
+static export_job *job_new(void)
+{
+    export_job *j = tr_calloc(1, sizeof *j);
+    if (!j)
+        return NULL;
+    tr_arena_init(&j->arena, (size_t)64 * 1024 * 1024);
+    j->job = (tr_job){.step = step, .end = end};
+    return j;
+}
+
+/* What is read; dir NULL: in memory. */
+static tr_source_spec source_of(const export_request *r, int64_t now, const char *dir, tr_view name)
+{
+    tr_source_spec spec = {.kind = TR_SOURCE_PAST,
+                           .dir = dir,
+                           .own = true,
+                           .name = name,
+                           .to_ms = r->time.given ? r->time.value : INT64_MAX};
+    if (r->incremental) {
+        spec.kind = TR_SOURCE_CHANGES;
+        spec.from_ms = r->incremental->from.value;
+        spec.to_ms = r->incremental->to.given ? r->incremental->to.value : now;
+    }
+    return spec;
+}
+
+/* The table as it is now or was, out of a copy of the store that the export has for itself. */
+static int begin_source(tr_call *c, const export_request *r, const tr_table *table, tr_source **ret_source)
 {
     tr_error err;
-    tr_kept *kept;
+    char id[TR_KEPT_ID];
     int64_t now = tr_engine_now_ms(c->engine);
-    int e = describe(r, table, now, j);
-    if (e)
-        return e;
-    e = j->x.incremental
-            ? tr_past_changes_new(c->engine, table, j->x.from_ms, j->x.to_ms, &j->changes, &err)
-            : tr_past_new(c->engine, table, r->time.given ? r->time.value : INT64_MAX, &j->past, &err);
+    tr__kept_id(now, id);
+    const char *dir = NULL, *arn = tr_arena_printf(c->arena, "%.*s/export/%s", TR_FMT(table->arn), id);
+    if (!arn)
+        return TR_ENOMEM;
+    int e = c->api->dir ? tr__kept_folder(c->api, TR_KEPT_EXPORTS, arn, c->arena, &dir, &err) : 0;
+    tr_source_spec spec = source_of(r, now, dir, table->name);
+    spec.copy = dir != NULL;
+    spec.table = table;
+    if (e == 0)
+        e = tr__held_new(c->api, &spec, ret_source, &err);
     if (e == TR_ETRIMMED)
         return tr__fail(c, 400, TR_TYPE("InvalidExportTimeException"), "%s", err.message);
     if (e)
         return tr__fail_code(c, e, &err);
+    (*ret_source)->now_ms = now;
+    (void)snprintf((*ret_source)->arn, sizeof(*ret_source)->arn, "%s", arn);
+    tr_buf_put_str(&(*ret_source)->text, table->uuid);
+    return 0;
+}
+
+/* Remembers, answers and goes on by itself. */
+static int begin(tr_call *c, const export_request *r, tr_source *source, export_job *j)
+{
+    tr_error err;
+    tr_kept *kept;
+    int e = tr__held_status(source, &err);
+    if (e == TR_ETRIMMED)
+        return tr__fail(c, 400, TR_TYPE("InvalidExportTimeException"), "%s", err.message);
+    if (e)
+        return tr__fail_code(c, e, &err);
+    const char *table_id = tr_buf_cstr(&source->text);
+    e = table_id ? describe(r, source->arn, table_id, source->now_ms, j) : TR_ENOMEM;
+    if (e)
+        return e;
     tr_json_begin_object(&c->w);
     tr_json_name(&c->w, "ExportDescription");
     size_t from = c->out->len;
@@ -315,8 +395,56 @@ static int begin(tr_call *c, const export_request *r, const tr_table *table, exp
     json.ptr = c->out->ptr + from;
     e = tr_buf_status(c->out);
     if (e == 0)
-        e = tr__kept_add(c->api, TR_KEPT_EXPORTS, j->x.arn.ptr, now, json, &kept, &err);
+        e = tr__kept_add(c->api, TR_KEPT_EXPORTS, source->arn, source->now_ms, json, c->request->body, &kept,
+                         &err);
     return e ? tr__fail_code(c, e, &err) : 0;
+}
+
+/* -------------------------------------------------------------------------------------------------- resuming
+ */
+
+/* The same again: the files have the same names. */
+static int resume_one(tr_api *api, tr_kept *k, tr_arena *arena, tr_error *err)
+{
+    tr_shape_reader reader = {.arena = arena, .scratch = &api->scratch};
+    export_request *r = tr_arena_calloc(arena, 1, sizeof *r);
+    const char *dir = tr__kept_path(api, TR_KEPT_EXPORTS, k->arn, "", arena);
+    const char *table_id = tr_arena_str(arena, tr__kept_text(k, "TableId", arena));
+    export_job *j = job_new();
+    int e = r && dir && table_id && j ? 0 : TR_ENOMEM;
+    if (e == 0)
+        e = tr__shape_read(&reader, &tr__shape_export_table, tr_view_str(k->request), r);
+    if (e == 0)
+        e = describe(r, k->arn, table_id, k->created_ms, j);
+    if (e == 0) {
+        const tr_source_spec spec = source_of(r, k->created_ms, dir, tr__table_of_arn(j->x.table_arn));
+        e = tr__held_new(api, &spec, &j->source, err);
+    }
+    if (e == 0)
+        tr__job_add(api, &j->job);
+    else if (j)
+        job_free(api, j, true);
+    return e;
+}
+
+void tr__exports_resume(tr_api *api)
+{
+    for (tr_kept *k = api->kept[TR_KEPT_EXPORTS]; k; k = k->next) {
+        tr_arena arena;
+        tr_error err = {.code = 0};
+        if (!k->request)
+            continue;
+        if (!api->buckets) {
+            (void)fprintf(stderr, "tailrace: export %s waits for a start with --buckets\n", k->arn);
+            continue;
+        }
+        tr_arena_init(&arena, (size_t)32 * 1024 * 1024);
+        int e = resume_one(api, k, &arena, &err);
+        if (e)
+            (void)fprintf(stderr, "tailrace: export %s cannot be gone on with: %s\n", k->arn,
+                          err.code ? err.message : tr_strerror(e));
+        tr_arena_done(&arena);
+    }
 }
 
 /* The export that a request with the same ClientToken has begun. */
@@ -336,40 +464,46 @@ static void put_kept(tr_call *c, const tr_kept *k)
     tr_json_end_object(&c->w);
 }
 
-int tr__op_export_table(tr_call *c, void *request)
+static int check(tr_call *c, const export_request *r, const tr_table **ret_table)
 {
-    const export_request *r = request;
     int e = check_export(c, r);
-    const tr_table *table = e ? NULL : tr_engine_table(c->engine, tr__table_of_arn(r->table));
+    const tr_table *table = *ret_table = e ? NULL : tr_engine_table(c->engine, tr__table_of_arn(r->table));
     if (e == 0 && (!table || table->status == TR_CREATING || table->status == TR_DELETING))
         e = tr__fail(c, 400, TR_TYPE("TableNotFoundException"), "Table not found: %.*s", TR_FMT(r->table));
     if (e == 0)
         e = tr__check_pitr(c, table);
-    if (e == 0)
-        e = check_times(c, r, table, tr_engine_now_ms(c->engine));
-    if (e)
-        return e;
-    const tr_kept *before = begun_before(c, r->token);
-    if (before) {
-        put_kept(c, before);
-        return 0;
+    return e ? e : check_times(c, r, table, tr_engine_now_ms(c->engine));
+}
+
+int tr__op_export_table(tr_call *c, void *request)
+{
+    const export_request *r = request;
+    tr_source *source = c->request->held;
+    const tr_table *table;
+    int e = 0;
+    if (!source) {
+        e = check(c, r, &table);
+        const tr_kept *before = e ? NULL : begun_before(c, r->token);
+        if (before) {
+            put_kept(c, before);
+            return 0;
+        }
+        if (e == 0)
+            e = tr__job_check(c);
+        if (e == 0)
+            e = begin_source(c, r, table, &source);
     }
-    e = tr__job_check(c);
-    if (e)
+    if (e || !source || !tr__held_ready(c, source))
         return e;
-    export_job *j = tr_calloc(1, sizeof *j);
-    if (!j)
-        return TR_ENOMEM;
-    tr_arena_init(&j->arena, (size_t)64 * 1024 * 1024);
-    j->job = (tr_job){.step = step, .end = end};
-    e = begin(c, r, table, j);
+    export_job *j = job_new();
+    e = j ? begin(c, r, source, j) : TR_ENOMEM;
     if (e) {
-        tr_past_free(j->past);
-        tr_past_changes_free(j->changes);
-        tr_arena_done(&j->arena);
-        tr_free(j);
+        if (j)
+            job_free(c->api, j, true);
+        tr__held_end(c->api, source, true);
         return e;
     }
+    j->source = source;
     tr__job_add(c->api, &j->job);
     return 0;
 }

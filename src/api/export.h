@@ -6,7 +6,7 @@
 
 #include "api/bucket.h"
 #include "api/kept.h"
-#include "api/past.h"
+#include "api/source.h"
 
 #include <openssl/evp.h>
 
@@ -31,8 +31,9 @@ void tr__export_write(tr_json_writer *writer, const tr_export *export);
  *
  *   _started  manifest-files.json  manifest-summary.json  (and .md5 of both)  data/RANDOM.json.gz
  *
- * An incremental export's data lie in PREFIX/AWSDynamoDB/data/. A data file is made of gzip members of up to
- * 1 MiB of lines each.
+ * An incremental export's data lie in PREFIX/AWSDynamoDB/data/. A data file is made of gzip members of some
+ * ten KiB of lines each, so that compressing one holds nobody up. RANDOM follows from ID and the file's
+ * number: an export that is done again, since the server was killed, writes the same files again.
  */
 typedef struct tr_export_files {
     tr_api *api;
@@ -44,6 +45,7 @@ typedef struct tr_export_files {
     const char *path, *key; /* of the data file; NULL: none */
     EVP_MD_CTX *md5;
     uint64_t file_items, file_bytes;
+    unsigned file_count;
 } tr_export_files;
 int tr__export_files_init(tr_export_files *files, tr_api *api, const tr_export *export, tr_arena *arena,
                           tr_error *err);

@@ -87,11 +87,15 @@ typedef struct import_job {
     tr_job job;
     tr_arena arena; /* of the whole */
     tr_arena step_arena, object_arena;
+    tr_task work; /* reading the next object */
+    const char *path;
+    int read_code;
+    tr_error read_error;
     tr_buf object, inflated, scratch;
     tr_filler filler;
     tr_import_format format;
     tr_import_lines lines;
-    bool gzip, begun;
+    bool gzip, begun, reading;
     tr_view *keys;
     uint32_t key_count, key;
     /* told */
@@ -170,29 +174,49 @@ static void put_description(tr_json_writer *w, const import_job *j)
     tr_json_end_object(w);
 }
 
-/* The next object's text, inflated. TR_ENOTFOUND after the last. */
+/* On a thread: the object's text, inflated. */
+static void read_object(void *ctx)
+{
+    import_job *j = ctx;
+    tr_error *err = &j->read_error;
+    tr_buf_reset(&j->object);
+    tr_buf_reset(&j->inflated);
+    int e = tr__object_read(j->path, &j->object, err);
+    if (e == 0 && j->gzip) {
+        e = tr__gzip_read(tr_buf_view(&j->object), &j->inflated);
+        if (e)
+            (void)tr_fail(err, e, "%s: %s", j->path, e == TR_EPARSE ? "it is not gzip" : tr_strerror(e));
+    }
+    j->read_code = e == TR_ENOTFOUND ? TR_EIO : e;
+}
+
+/* Begins to read the next object. TR_ENOTFOUND after the last. */
 static int next_object(tr_api *api, import_job *j, tr_error *err)
 {
-    const char *path;
     if (j->key == j->key_count)
         return TR_ENOTFOUND;
-    int e = tr__bucket_path(api, j->bucket, j->keys[j->key++], &j->arena, &path);
-    tr_buf_reset(&j->object);
-    if (e == 0)
-        e = tr__object_read(path, &j->object, err);
+    int e = tr__bucket_path(api, j->bucket, j->keys[j->key++], &j->arena, &j->path);
     if (e)
-        return e == TR_ENOTFOUND ? TR_EIO : e;
-    j->bytes += j->object.len;
-    tr_view text = tr_buf_view(&j->object);
-    if (j->gzip) {
-        tr_buf_reset(&j->inflated);
-        e = tr__gzip_read(text, &j->inflated);
-        if (e)
-            return tr_fail(err, e, "%s: %s", path, e == TR_EPARSE ? "it is not gzip" : tr_strerror(e));
-        text = tr_buf_view(&j->inflated);
+        return tr_fail(err, e, "out of memory");
+    j->reading = true;
+    tr__task_begin(&j->work, read_object, j);
+    return 0;
+}
+
+/* The object has been read. */
+static int take_object(import_job *j, tr_error *err)
+{
+    tr__task_join(&j->work);
+    j->reading = false;
+    if (j->read_code) {
+        *err = j->read_error;
+        return j->read_code;
     }
+    j->bytes += j->object.len;
     tr_arena_reset(&j->object_arena);
-    j->lines = (tr_import_lines){.text = text, .format = &j->format, .names_arena = &j->object_arena};
+    j->lines = (tr_import_lines){.text = tr_buf_view(j->gzip ? &j->inflated : &j->object),
+                                 .format = &j->format,
+                                 .names_arena = &j->object_arena};
     return 0;
 }
 
@@ -219,25 +243,32 @@ static int begin_reading(tr_api *api, import_job *j, tr_error *err)
     return e;
 }
 
-static int step(tr_api *api, tr_job *job, bool *ret_done, tr_error *err)
+/* The counts are kept before the table becomes active: whoever finds it active knows them. */
+static int finish(tr_api *api, import_job *j, tr_error *err)
 {
-    import_job *j = (import_job *)job;
-    int e = j->begun ? 0 : begin_reading(api, j, err);
-    const tr_table *table = tr__filler_table(api, &j->filler);
-    if (e == 0 && !table)
-        e = tr_fail(err, TR_ECANCELED, "the table was deleted while it was filled");
+    tr_json_writer w;
+    tr_kept *kept = tr__kept_find(api, TR_KEPT_IMPORTS, j->arn);
+    int e = tr__filler_flush(api, &j->filler, err);
+    tr_buf_reset(&api->text);
+    tr_json_write_init(&w, &api->text);
+    put_description(&w, j);
+    if (e == 0 && kept && tr_buf_status(&api->text) == 0)
+        e = tr__kept_set(api, TR_KEPT_IMPORTS, kept, tr_buf_view(&api->text), false, err);
+    return e ? e : tr__filler_finish(api, &j->filler, (tr_view){NULL, 0}, err);
+}
+
+/* Up to so many lines or bytes of the object that has been read. */
+static int take_some(tr_api *api, import_job *j, const tr_table *table, bool *ret_end, tr_error *err)
+{
+    int e = 0;
+    size_t from = j->lines.at;
     tr_arena_reset(&j->step_arena);
-    for (int i = 0; i < TR_JOB_ITEMS && e == 0 && !tr__filler_full(&j->filler); i++) {
+    for (int i = 0; i < TR_JOB_ITEMS && e == 0 && j->lines.at - from < TR_JOB_BYTES; i++) {
         tr_item item;
-        e = j->lines.format ? tr__import_next(&j->lines, table, &j->step_arena, &j->scratch, &item, err)
-                            : TR_ENOTFOUND;
+        e = tr__import_next(&j->lines, table, &j->step_arena, &j->scratch, &item, err);
         if (e == TR_ENOTFOUND) {
-            e = next_object(api, j, err);
-            if (e == TR_ENOTFOUND) {
-                *ret_done = true;
-                return tr__filler_finish(api, &j->filler, (tr_view){NULL, 0}, err);
-            }
-            continue;
+            *ret_end = true;
+            return 0;
         }
         j->seen += e == 0 || e == TR_EPARSE;
         j->errors += e == TR_EPARSE;
@@ -246,8 +277,31 @@ static int step(tr_api *api, tr_job *job, bool *ret_done, tr_error *err)
     return e ? e : tr__filler_flush(api, &j->filler, err);
 }
 
+static int step(tr_api *api, tr_job *job, bool *ret_done, tr_error *err)
+{
+    import_job *j = (import_job *)job;
+    job->idle = j->reading && !tr__task_done(&j->work);
+    if (job->idle)
+        return 0;
+    int e = j->begun ? 0 : begin_reading(api, j, err);
+    const tr_table *table = tr__filler_table(api, &j->filler);
+    if (e == 0 && !table)
+        e = tr_fail(err, TR_ECLOSED, "the table was deleted while it was filled");
+    if (e == 0 && j->reading)
+        e = take_object(j, err);
+    bool ended = !j->lines.format;
+    if (e == 0 && !ended)
+        e = take_some(api, j, table, &ended, err);
+    if (e || !ended)
+        return e;
+    e = next_object(api, j, err);
+    *ret_done = e == TR_ENOTFOUND;
+    return *ret_done ? finish(api, j, err) : e;
+}
+
 static void job_free(import_job *j)
 {
+    tr__task_join(&j->work);
     tr__filler_done(&j->filler);
     tr_buf_done(&j->object);
     tr_buf_done(&j->inflated);
@@ -262,7 +316,8 @@ static void end(tr_api *api, tr_job *job, int code, const tr_error *why)
 {
     import_job *j = (import_job *)job;
     tr_kept *kept = tr__kept_find(api, TR_KEPT_IMPORTS, j->arn);
-    tr_table *table = code ? tr__filler_table(api, &j->filler) : NULL;
+    bool later = code == TR_ECANCELED && api->dir; /* the next server does it */
+    tr_table *table = code && !later ? tr__filler_table(api, &j->filler) : NULL;
     tr_json_writer w;
     tr_error err;
     j->end_ms = tr_engine_now_ms(api->engine);
@@ -277,8 +332,8 @@ static void end(tr_api *api, tr_job *job, int code, const tr_error *why)
     tr_buf_reset(&api->text);
     tr_json_write_init(&w, &api->text);
     put_description(&w, j);
-    if (kept && tr_buf_status(&api->text) == 0)
-        (void)tr__kept_set(api, TR_KEPT_IMPORTS, kept, tr_buf_view(&api->text), &err);
+    if (kept && !later && tr_buf_status(&api->text) == 0)
+        (void)tr__kept_set(api, TR_KEPT_IMPORTS, kept, tr_buf_view(&api->text), true, &err);
     job_free(j);
 }
 
@@ -332,26 +387,28 @@ static int set_format(const import_request *r, import_job *j)
     return j->format.header ? 0 : TR_ENOMEM;
 }
 
-static int describe(tr_call *c, const import_request *r, const tr_table *table, import_job *j)
+/* body: the request's. The ARN holds the table's. */
+static int describe(const import_request *r, tr_view body, tr_view table_id, const char *arn, int64_t now,
+                    import_job *j)
 {
-    char id[TR_KEPT_ID];
-    tr_view creation;
-    j->start_ms = tr_engine_now_ms(c->engine);
-    tr__kept_id(j->start_ms, id);
-    const char *arn = tr_arena_printf(&j->arena, "%.*s/import/%s", TR_FMT(table->arn), id);
-    if (tr_json_member(c->request->body, "TableCreationParameters", c->arena, &creation))
+    tr_view creation, whole = tr_view_str(arn);
+    size_t end = tr_view_find(whole, TR_VIEW("/import/"), 0);
+    j->start_ms = now;
+    if (tr_json_member(body, "TableCreationParameters", &j->arena, &creation))
         return TR_EINVAL;
-    if (!arn || !copy_text(j, table->arn, &j->table_arn) || !copy_text(j, r->token, &j->token) ||
+    if (end == SIZE_MAX || !copy_text(j, whole, &j->arn) ||
+        !copy_text(j, tr_view_of(arn, end), &j->table_arn) || !copy_text(j, r->token, &j->token) ||
         !copy_text(j, r->source->bucket, &j->bucket) || !copy_text(j, r->source->prefix, &j->prefix) ||
         !copy_text(j, r->source->owner, &j->owner) || !copy_text(j, r->format, &j->format_name) ||
         !copy_text(j, r->compression, &j->compression) || !copy_text(j, creation, &j->creation))
         return TR_ENOMEM;
-    j->arn = tr_view_str(arn);
-    memcpy(j->table_id, table->uuid, sizeof j->table_id);
+    if (table_id.ptr && table_id.len < sizeof j->table_id)
+        memcpy(j->table_id, table_id.ptr, table_id.len);
+    tr__filler_init(&j->filler, r->table->name, table_id);
     return set_format(r, j);
 }
 
-static import_job *job_new(const tr_table *table)
+static import_job *job_new(void)
 {
     import_job *j = tr_calloc(1, sizeof *j);
     if (!j)
@@ -363,7 +420,6 @@ static import_job *job_new(const tr_table *table)
     tr_buf_init(&j->object, TR_OBJECT_MAX);
     tr_buf_init(&j->inflated, TR_INFLATED_MAX);
     tr_buf_init(&j->scratch, (size_t)16 * 1024 * 1024);
-    tr__filler_init(&j->filler, table);
     return j;
 }
 
@@ -395,7 +451,11 @@ static int begin(tr_call *c, const import_request *r, const tr_table *table, imp
     tr_error err;
     tr_kept *kept;
     tr_json_writer w;
-    int e = describe(c, r, table, j);
+    char id[TR_KEPT_ID];
+    int64_t now = tr_engine_now_ms(c->engine);
+    tr__kept_id(now, id);
+    const char *arn = tr_arena_printf(c->arena, "%.*s/import/%s", TR_FMT(table->arn), id);
+    int e = arn ? describe(r, c->request->body, tr_view_str(table->uuid), arn, now, j) : TR_ENOMEM;
     if (e)
         return e;
     tr_buf_reset(c->text);
@@ -403,7 +463,8 @@ static int begin(tr_call *c, const import_request *r, const tr_table *table, imp
     put_description(&w, j);
     e = tr_buf_status(c->text);
     if (e == 0)
-        e = tr__kept_add(c->api, TR_KEPT_IMPORTS, j->arn.ptr, j->start_ms, tr_buf_view(c->text), &kept, &err);
+        e = tr__kept_add(c->api, TR_KEPT_IMPORTS, arn, now, tr_buf_view(c->text), c->request->body, &kept,
+                         &err);
     if (e)
         return tr__fail_code(c, e, &err);
     put_kept(c, tr_buf_view(c->text));
@@ -428,7 +489,7 @@ int tr__op_import_table(tr_call *c, void *request)
         e = make_table(c, r, &table);
     if (e)
         return e;
-    import_job *j = job_new(table);
+    import_job *j = job_new();
     e = j ? begin(c, r, table, j) : TR_ENOMEM;
     if (e) {
         if (j)
@@ -439,6 +500,73 @@ int tr__op_import_table(tr_call *c, void *request)
     tr__job_add(c->api, &j->job);
     return 0;
 }
+
+/* -------------------------------------------------------------------------------------------------- resuming
+ */
+
+/* The whole description again, of an import whose table was made active before its server ended. */
+static int complete(tr_api *api, tr_kept *k, tr_error *err)
+{
+    tr_view json = tr_view_str(k->json), mark = TR_VIEW("\"IN_PROGRESS\"");
+    size_t at = tr_view_find(json, mark, 0);
+    tr_json_writer w;
+    tr_buf_reset(&api->text);
+    if (at == SIZE_MAX || json.len < at + mark.len + 1)
+        return tr_fail(err, TR_ECORRUPT, "its description cannot be read");
+    tr_buf_put(&api->text, json.ptr, at);
+    tr_buf_put_str(&api->text, "\"COMPLETED\",\"EndTime\":");
+    tr_json_write_init(&w, &api->text);
+    int64_t now = tr_engine_now_ms(api->engine);
+    tr_buf_printf(&api->text, "%lld.%03d", (long long)(now / 1000), (int)(now % 1000));
+    tr_buf_put(&api->text, json.ptr + at + mark.len, json.len - at - mark.len);
+    int e = tr_buf_status(&api->text);
+    return e ? tr_fail(err, e, "out of memory")
+             : tr__kept_set(api, TR_KEPT_IMPORTS, k, tr_buf_view(&api->text), true, err);
+}
+
+/* All of it again: putting an item a second time changes nothing. */
+static int resume_one(tr_api *api, tr_kept *k, tr_arena *arena, tr_error *err)
+{
+    tr_shape_reader reader = {.arena = arena, .scratch = &api->scratch};
+    tr_view request = tr_view_str(k->request), id = tr__kept_text(k, "TableId", arena);
+    import_request *r = tr_arena_calloc(arena, 1, sizeof *r);
+    const tr_table *table =
+        tr_engine_table(api->engine, tr__table_of_arn(tr__kept_text(k, "TableArn", arena)));
+    bool there = table && tr_view_is(id, table->uuid);
+    if (there && table->status != TR_CREATING)
+        return complete(api, k, err);
+    int e = r ? tr__shape_read(&reader, &tr__shape_import_table, request, r) : TR_ENOMEM;
+    if (e)
+        return tr_fail(err, e, "its request cannot be read");
+    import_job *j = job_new();
+    e = j ? describe(r, request, id, k->arn, k->created_ms, j) : TR_ENOMEM;
+    if (e == 0)
+        tr__job_add(api, &j->job);
+    else if (j)
+        job_free(j);
+    return e ? tr_fail(err, e, "out of memory") : 0;
+}
+
+void tr__imports_resume(tr_api *api)
+{
+    for (tr_kept *k = api->kept[TR_KEPT_IMPORTS]; k; k = k->next) {
+        tr_arena arena;
+        tr_error err = {.code = 0};
+        if (!k->request)
+            continue;
+        if (!api->buckets) {
+            (void)fprintf(stderr, "tailrace: import %s waits for a start with --buckets\n", k->arn);
+            continue;
+        }
+        tr_arena_init(&arena, (size_t)32 * 1024 * 1024);
+        if (resume_one(api, k, &arena, &err))
+            (void)fprintf(stderr, "tailrace: import %s cannot be gone on with: %s\n", k->arn, err.message);
+        tr_arena_done(&arena);
+    }
+}
+
+/* ----------------------------------------------------------------------------------------------- the others
+ */
 
 int tr__op_describe_import(tr_call *c, void *request)
 {

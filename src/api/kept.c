@@ -15,8 +15,10 @@
 /* A description's file: some hundred bytes for each index. */
 #define FILE_MAX ((size_t)1024 * 1024)
 
-static const char *const folders[] = {
-    [TR_KEPT_BACKUPS] = "backups", [TR_KEPT_EXPORTS] = "exports", [TR_KEPT_IMPORTS] = "imports"};
+static const char *const folders[] = {[TR_KEPT_BACKUPS] = "backups",
+                                      [TR_KEPT_EXPORTS] = "exports",
+                                      [TR_KEPT_IMPORTS] = "imports",
+                                      [TR_KEPT_RESTORES] = "restores"};
 
 void tr__kept_id(int64_t now_ms, char out[TR_KEPT_ID])
 {
@@ -31,6 +33,19 @@ char *tr__kept_path(const tr_api *api, tr_kept_kind kind, const char *arn, const
 {
     const char *id = strrchr(arn, '/');
     return tr_arena_printf(arena, "%s/%s/%s%s", api->dir, folders[kind], id ? id + 1 : arn, ending);
+}
+
+int tr__kept_folder(const tr_api *api, tr_kept_kind kind, const char *arn, tr_arena *arena,
+                    const char **ret_dir, tr_error *err)
+{
+    const char *folder = tr_arena_printf(arena, "%s/%s", api->dir, folders[kind]);
+    const char *dir = tr__kept_path(api, kind, arn, "", arena);
+    if (!folder || !dir)
+        return tr_fail(err, TR_ENOMEM, "out of memory");
+    if (mkdir(folder, 0700) && errno != EEXIST)
+        return tr_fail(err, TR_EIO, "%s: %s", folder, strerror(errno));
+    *ret_dir = dir;
+    return 0;
 }
 
 /* ------------------------------------------------------------------------------------------------- files */
@@ -79,6 +94,10 @@ static int save(const tr_api *api, tr_kept_kind kind, const tr_kept *k, tr_error
     tr_json_member_i64(&w, "created", k->created_ms);
     tr_json_name(&w, "description");
     tr_json_value(&w, tr_view_str(k->json));
+    if (k->request) {
+        tr_json_name(&w, "request");
+        tr_json_value(&w, tr_view_str(k->request));
+    }
     tr_json_end_object(&w);
     const char *folder = tr_arena_printf(&arena, "%s/%s", api->dir, folders[kind]);
     const char *path = tr__kept_path(api, kind, k->arn, ".json", &arena);
@@ -116,6 +135,7 @@ static void kept_free(tr_api *api, tr_kept *k)
         tr_engine_snapshot_free(api->engine, k->snapshot);
     tr_engine_table_copy_free(k->table);
     tr_free(k->json);
+    tr_free(k->request);
     tr_free(k);
 }
 
@@ -129,10 +149,13 @@ static char *text_copy(tr_view text)
     return copy;
 }
 
-static tr_kept *kept_alloc(tr_view arn, int64_t created_ms, tr_view json)
+static tr_kept *kept_alloc(tr_view arn, int64_t created_ms, tr_view json, tr_view request)
 {
     tr_kept *k = tr_calloc(1, sizeof *k);
-    if (!k || arn.len > TR_ARN_MAX || !(k->json = text_copy(json))) {
+    if (!k || arn.len > TR_ARN_MAX || !(k->json = text_copy(json)) ||
+        (request.len && !(k->request = text_copy(request)))) {
+        if (k)
+            tr_free(k->json);
         tr_free(k);
         return NULL;
     }
@@ -152,14 +175,14 @@ static void insert(tr_api *api, tr_kept_kind kind, tr_kept *k)
 }
 
 int tr__kept_add(tr_api *api, tr_kept_kind kind, const char *arn, int64_t created_ms, tr_view json,
-                 tr_kept **ret_kept, tr_error *err)
+                 tr_view request, tr_kept **ret_kept, tr_error *err)
 {
     size_t count = 0;
     for (const tr_kept *k = api->kept[kind]; k; k = k->next)
         count++;
     if (count >= TR_KEPT_MAX)
         return tr_fail(err, TR_ELIMIT, "there are %d %s already", TR_KEPT_MAX, folders[kind]);
-    tr_kept *k = kept_alloc(tr_view_str(arn), created_ms, json);
+    tr_kept *k = kept_alloc(tr_view_str(arn), created_ms, json, request);
     if (!k)
         return tr_fail(err, TR_ENOMEM, "out of memory");
     int e = save(api, kind, k, err);
@@ -172,13 +195,17 @@ int tr__kept_add(tr_api *api, tr_kept_kind kind, const char *arn, int64_t create
     return 0;
 }
 
-int tr__kept_set(tr_api *api, tr_kept_kind kind, tr_kept *k, tr_view json, tr_error *err)
+int tr__kept_set(tr_api *api, tr_kept_kind kind, tr_kept *k, tr_view json, bool done, tr_error *err)
 {
     char *copy = text_copy(json);
     if (!copy)
         return tr_fail(err, TR_ENOMEM, "out of memory");
     tr_free(k->json);
     k->json = copy;
+    if (done) {
+        tr_free(k->request);
+        k->request = NULL;
+    }
     return save(api, kind, k, err);
 }
 
@@ -191,11 +218,8 @@ void tr__kept_remove(tr_api *api, tr_kept_kind kind, tr_kept *k)
     *at = k->next;
     tr_arena_init(&arena, 64 * 1024);
     const char *file = api->dir ? tr__kept_path(api, kind, k->arn, ".json", &arena) : NULL;
-    const char *tree = api->dir ? tr__kept_path(api, kind, k->arn, "", &arena) : NULL;
     if (file)
         (void)unlink(file);
-    if (tree && kind == TR_KEPT_BACKUPS)
-        tr__remove_tree(tree);
     tr_arena_done(&arena);
     kept_free(api, k);
 }
@@ -248,27 +272,12 @@ static int read_file(const char *path, tr_buf *out)
     return n == 0 ? 0 : TR_EIO;
 }
 
-/* What was under way when the last server ended has failed. */
-static tr_view ended(tr_view description, tr_arena *arena)
-{
-    tr_view mark = TR_VIEW("Status\":\"IN_PROGRESS\"");
-    size_t at = tr_view_find(description, mark, 0);
-    if (at == SIZE_MAX)
-        return description;
-    const char *text = tr_arena_printf(arena,
-                                       "%.*sStatus\":\"FAILED\",\"FailureCode\":\"ServerStopped\","
-                                       "\"FailureMessage\":\"the server was stopped\"%.*s",
-                                       (int)at, description.ptr, (int)(description.len - at - mark.len),
-                                       description.ptr + at + mark.len);
-    return text ? tr_view_str(text) : description;
-}
-
 /* `name`: of the file, which its ARN ends with. */
 static void load_one(tr_api *api, tr_kept_kind kind, const char *path, tr_view name)
 {
     tr_arena arena;
     tr_buf text;
-    tr_view arn, created, description;
+    tr_view arn, created, description, request;
     tr_json_reader r;
     int64_t ms = 0;
     tr_arena_init(&arena, 4 * FILE_MAX);
@@ -277,9 +286,11 @@ static void load_one(tr_api *api, tr_kept_kind kind, const char *path, tr_view n
     if (read_file(path, &text) == 0 && tr_json_member(tr_buf_view(&text), "arn", &arena, &arn) == 0 &&
         tr_json_member(tr_buf_view(&text), "created", &arena, &created) == 0 &&
         tr_json_member(tr_buf_view(&text), "description", &arena, &description) == 0) {
+        if (tr_json_member(tr_buf_view(&text), "request", &arena, &request))
+            request = (tr_view){NULL, 0};
         tr_json_init(&r, created, &arena);
         if (tr_json_next(&r) == TR_JSON_NUMBER && tr_json_int(&r, &ms) == 0 && arn.len > 2)
-            k = kept_alloc(tr_view_of(arn.ptr + 1, arn.len - 2), ms, ended(description, &arena));
+            k = kept_alloc(tr_view_of(arn.ptr + 1, arn.len - 2), ms, description, request);
     }
     const char *id = k ? strrchr(k->arn, '/') : NULL;
     if (id && tr_view_is(name, id + 1))
@@ -290,18 +301,19 @@ static void load_one(tr_api *api, tr_kept_kind kind, const char *path, tr_view n
     tr_arena_done(&arena);
 }
 
-/* A copy of the store whose description was not written, since the server ended before. */
-static void remove_orphan(const tr_api *api, const char *path, tr_view name)
+/* A copy of the store that nobody needs: its description was not written, since the server ended before, or
+ * its work is done. */
+static void remove_orphan(const tr_api *api, tr_kept_kind kind, const char *path, tr_view name)
 {
-    for (const tr_kept *k = api->kept[TR_KEPT_BACKUPS]; k; k = k->next) {
+    for (const tr_kept *k = api->kept[kind]; k; k = k->next) {
         const char *id = strrchr(k->arn, '/');
-        if (id && tr_view_is(name, id + 1))
+        if (id && tr_view_is(name, id + 1) && (kind == TR_KEPT_BACKUPS || k->request))
             return;
     }
     tr__remove_tree(path);
 }
 
-/* A backup's directory has the form of an ID; nothing else is touched. */
+/* A copy's directory has the form of an ID; nothing else is touched. */
 static bool is_id(tr_view name)
 {
     size_t digits = 0;
@@ -322,7 +334,7 @@ static void load_folder(tr_api *api, tr_kept_kind kind, const char *folder, bool
         if (snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) >= (int)sizeof path)
             continue;
         if (orphans && is_id(name))
-            remove_orphan(api, path, name);
+            remove_orphan(api, kind, path, name);
         else if (!orphans && name.len > 5 && strcmp(entry->d_name + name.len - 5, ".json") == 0)
             load_one(api, kind, path, tr_view_of(name.ptr, name.len - 5));
     }
@@ -335,7 +347,7 @@ int tr__kept_load(tr_api *api)
     for (int kind = 0; api->dir && kind < TR_KEPT_KINDS; kind++)
         if (snprintf(folder, sizeof folder, "%s/%s", api->dir, folders[kind]) < (int)sizeof folder) {
             load_folder(api, (tr_kept_kind)kind, folder, false);
-            if (kind == TR_KEPT_BACKUPS)
+            if (kind != TR_KEPT_IMPORTS)
                 load_folder(api, (tr_kept_kind)kind, folder, true);
         }
     return 0;
@@ -355,9 +367,9 @@ void tr__kept_done(tr_api *api)
 
 int tr__job_check(tr_call *c)
 {
-    unsigned count = 0;
+    unsigned count = c->api->sources;
     for (const tr_job *job = c->api->jobs; job; job = job->next)
-        count++;
+        count += !job->aside;
     if (count < TR_JOBS_MAX)
         return 0;
     return tr__fail(
@@ -366,26 +378,87 @@ int tr__job_check(tr_call *c)
         TR_JOBS_MAX);
 }
 
+static void *run_work(void *ctx)
+{
+    tr_task *w = ctx;
+    w->fn(w->ctx);
+    atomic_store_explicit(&w->busy, false, memory_order_release);
+    return NULL;
+}
+
+void tr__task_begin(tr_task *w, void (*fn)(void *), void *ctx)
+{
+    w->fn = fn;
+    w->ctx = ctx;
+    atomic_store_explicit(&w->busy, true, memory_order_relaxed);
+    w->running = pthread_create(&w->thread, NULL, run_work, w) == 0;
+    if (!w->running)
+        (void)run_work(w);
+}
+
+bool tr__task_done(const tr_task *w)
+{
+    return !atomic_load_explicit(&w->busy, memory_order_acquire);
+}
+
+void tr__task_join(tr_task *w)
+{
+    if (w->running)
+        (void)pthread_join(w->thread, NULL);
+    w->running = false;
+}
+
 void tr__job_add(tr_api *api, tr_job *job)
 {
     job->next = api->jobs;
     api->jobs = job;
 }
 
+/* false: it waits for something */
+static bool job_step(tr_api *api, tr_job **at)
+{
+    tr_job *job = *at;
+    bool done = false;
+    tr_error err = {.code = 0};
+    job->idle = false;
+    int e = job->step(api, job, &done, &err);
+    if (e == 0 && !done)
+        return !job->idle;
+    *at = job->next;
+    job->end(api, job, e, &err);
+    return true;
+}
+
+/* The first goes to the end, so that the next turn begins with another. */
+static void rotate(tr_api *api)
+{
+    tr_job *first = api->jobs, **end = &api->jobs;
+    if (!first || !first->next)
+        return;
+    api->jobs = first->next;
+    while (*end)
+        end = &(*end)->next;
+    first->next = NULL;
+    *end = first;
+}
+
 bool tr__jobs_step(tr_api *api)
 {
-    for (tr_job **at = &api->jobs; *at;) {
-        tr_job *job = *at;
-        bool done = false;
-        tr_error err = {.code = 0};
-        int e = job->step(api, job, &done, &err);
-        if (e == 0 && !done) {
-            at = &job->next;
-            continue;
-        }
-        *at = job->next;
-        job->end(api, job, e, &err);
+    /* What is written is synced with everybody's writes, so answers would wait for a lot of it. */
+    if (api->jobs_ticket > tr_engine_synced(api->engine))
+        return true;
+    int64_t until = tr_clock_mono_ns() + TR_JOB_TURN_NS;
+    size_t count = 0, idle = 0;
+    for (const tr_job *job = api->jobs; job; job = job->next)
+        count++;
+    while (api->jobs && idle < count) {
+        idle = job_step(api, &api->jobs) ? 0 : idle + 1;
+        rotate(api);
+        if (tr_clock_mono_ns() >= until)
+            break;
     }
+    api->jobs_ticket = tr_engine_ticket(api->engine);
+    (void)tr_engine_flush(api->engine, NULL); /* a failed store tells all who write to it */
     return api->jobs != NULL;
 }
 

@@ -18,6 +18,18 @@ typedef struct undo {
     tr_item key, item;
 } undo;
 
+/* Records of one step. */
+#define COLLECT_RECORDS 512
+
+/* A walk over a stream's records, from its beginning, in steps. The stream is looked up each time: it may go
+ * between them. */
+typedef struct walk {
+    tr_engine *engine;
+    char arn[TR_ARN_MAX + 1]; /* empty: at its end */
+    uint64_t next;
+    unsigned left; /* of this step */
+} walk;
+
 struct tr_past {
     tr_engine *engine;
     bool own_engine;
@@ -29,7 +41,8 @@ struct tr_past {
     tr_buf key;
     undo *undone; /* by key */
     undo *next;   /* after the cursor's end: the next to give */
-    int code;     /* of collecting */
+    walk walk;
+    int code; /* of collecting */
     int64_t at_ms;
 };
 
@@ -74,6 +87,45 @@ static int open_cursor(tr_past *p, const tr_table *table, tr_error *err)
     return tr_cursor_new(p->engine, &spec, &p->cursor, err);
 }
 
+/* ----------------------------------------------------------------------------------------------- the walk */
+
+static void walk_begin(walk *w, tr_engine *engine, const tr_stream *stream)
+{
+    w->engine = engine;
+    memcpy(w->arn, stream->arn.ptr, stream->arn.len);
+    w->arn[stream->arn.len] = 0;
+    w->next = tr_engine_trim_horizon(engine, stream);
+}
+
+/* TR_EBUSY: there are more. */
+static int walk_on(walk *w, tr_stream_change_fn *fn, void *ctx, const int *code, tr_error *err)
+{
+    tr_stream *stream = w->arn[0] ? tr_engine_stream(w->engine, tr_view_str(w->arn)) : NULL;
+    uint64_t next;
+    if (!w->arn[0])
+        return 0;
+    if (!stream)
+        return tr_fail(err, TR_ETRIMMED, "the table's stream is gone");
+    w->left = COLLECT_RECORDS;
+    int e = tr_engine_read_stream(w->engine, stream, w->next, fn, ctx, &next, err);
+    if (e == 0 && *code)
+        e = tr_fail(err, *code, "too much has changed since then: more than %zu MiB",
+                    TR_PAST_BYTES_MAX >> 20);
+    if (e)
+        return e;
+    w->next = next;
+    if (w->left == 0)
+        return TR_EBUSY;
+    w->arn[0] = 0;
+    return 0;
+}
+
+/* Whether the walk goes on in this step. */
+static bool walked(walk *w)
+{
+    return --w->left > 0;
+}
+
 /* ------------------------------------------------------------------------------------------- taking back */
 
 static bool old_images(const tr_stream *stream)
@@ -111,10 +163,10 @@ static bool collect(void *ctx, const tr_stream_change *change)
     tr_past *p = ctx;
     undo *u;
     if (change->time_ms <= p->at_ms)
-        return true;
+        return walked(&p->walk);
     HASH_FIND(hh, p->undone, change->keys.ptr, change->keys.len, u);
     if (u)
-        return true; /* an earlier change has told what was before */
+        return walked(&p->walk); /* an earlier change has told what was before */
     u = tr_arena_calloc(&p->arena, 1, sizeof *u);
     if (u)
         u->key = tr_arena_copy(&p->arena, change->keys);
@@ -129,28 +181,37 @@ static bool collect(void *ctx, const tr_stream_change *change)
         p->code = TR_ENOMEM;
         return false;
     }
-    return true;
+    return walked(&p->walk);
+}
+
+int tr_past_collect(tr_past *p, tr_error *err)
+{
+    return walk_on(&p->walk, collect, p, &p->code, err);
 }
 
 static int take_back(tr_past *p, tr_engine *engine, const tr_table *table, int64_t at_ms, tr_error *err)
 {
-    uint64_t next;
     if (at_ms >= tr_engine_now_ms(engine))
         return 0;
     if (at_ms < tr_past_earliest(engine, table))
         return tr_fail(err, TR_ETRIMMED,
                        "the table's stream does not reach back to that time with old images");
     p->at_ms = at_ms;
-    int e = tr_engine_read_stream(engine, table->stream, tr_engine_trim_horizon(engine, table->stream),
-                                  collect, p, &next, err);
-    if (e == 0 && p->code)
-        e = tr_fail(err, p->code, "too much has changed since then: more than %zu MiB",
-                    TR_PAST_BYTES_MAX >> 20);
-    return e;
+    walk_begin(&p->walk, engine, table->stream);
+    return 0;
 }
 
 /* -------------------------------------------------------------------------------------------------- making
  */
+
+/* The snapshot and what is to be taken back from it. */
+static int past_begin(tr_past *p, tr_engine *engine, const tr_table *table, int64_t at_ms, tr_error *err)
+{
+    p->snapshot = tr_engine_snapshot_new(engine);
+    p->own_snapshot = p->snapshot != NULL;
+    int e = p->snapshot ? take_back(p, engine, table, at_ms, err) : tr_fail(err, TR_ENOMEM, "out of memory");
+    return e ? e : open_cursor(p, table, err);
+}
 
 int tr_past_new(tr_engine *engine, const tr_table *table, int64_t at_ms, tr_past **ret_past, tr_error *err)
 {
@@ -161,11 +222,7 @@ int tr_past_new(tr_engine *engine, const tr_table *table, int64_t at_ms, tr_past
     tr_past *p = past_alloc(engine);
     if (!p)
         return tr_fail(err, TR_ENOMEM, "out of memory");
-    p->snapshot = tr_engine_snapshot_new(engine);
-    p->own_snapshot = p->snapshot != NULL;
-    e = p->snapshot ? take_back(p, engine, table, at_ms, err) : tr_fail(err, TR_ENOMEM, "out of memory");
-    if (e == 0)
-        e = open_cursor(p, table, err);
+    e = past_begin(p, engine, table, at_ms, err);
     if (e) {
         tr_past_free(p);
         return e;
@@ -190,19 +247,35 @@ int tr_past_of_snapshot(tr_engine *engine, const tr_engine_snapshot *snapshot, c
     return 0;
 }
 
-int tr_past_of_directory(const char *dir, tr_view name, tr_past **ret_past, tr_error *err)
+/* The copy as an engine, and its table. */
+static int open_copy(const char *dir, tr_view name, tr_engine **ret_engine, const tr_table **ret_table,
+                     tr_error *err)
 {
     const tr_engine_options options = {.dir = dir, .memory_bytes = BACKUP_CACHE};
+    int e = tr_engine_open(&options, ret_engine, err);
+    if (e)
+        return e;
+    *ret_table = tr_engine_table(*ret_engine, name);
+    if (*ret_table)
+        return 0;
+    tr_engine_close(*ret_engine);
+    return tr_fail(err, TR_ENOTFOUND, "the copy has no table %.*s", TR_FMT(name));
+}
+
+int tr_past_of_directory(const char *dir, tr_view name, int64_t at_ms, tr_past **ret_past, tr_error *err)
+{
+    const tr_table *table;
     tr_past *p = past_alloc(NULL);
     if (!p)
         return tr_fail(err, TR_ENOMEM, "out of memory");
-    int e = tr_engine_open(&options, &p->engine, err);
+    int e = open_copy(dir, name, &p->engine, &table, err);
     p->own_engine = e == 0;
-    const tr_table *table = e ? NULL : tr_engine_table(p->engine, name);
-    if (e == 0 && !table)
-        e = tr_fail(err, TR_ENOTFOUND, "the copy has no table %.*s", TR_FMT(name));
     if (e == 0)
-        e = open_cursor(p, table, err);
+        e = past_begin(p, p->engine, table, at_ms, err);
+    for (int more = e ? 0 : TR_EBUSY; more == TR_EBUSY && e == 0;) {
+        more = tr_past_collect(p, err);
+        e = more == TR_EBUSY ? 0 : more;
+    }
     if (e) {
         tr_past_free(p);
         return e;
@@ -266,7 +339,9 @@ typedef struct delta {
 struct tr_past_changes {
     tr_arena arena;
     delta *all, *next;
+    bool begun; /* next is set */
     int64_t from_ms, to_ms;
+    walk walk;
     int code;
 };
 
@@ -283,7 +358,7 @@ static bool add_change(void *ctx, const tr_stream_change *change)
     tr_past_changes *p = ctx;
     delta *d;
     if (change->time_ms < p->from_ms || change->time_ms >= p->to_ms)
-        return true;
+        return walked(&p->walk);
     HASH_FIND(hh, p->all, change->keys.ptr, change->keys.len, d);
     bool fresh = !d;
     if (fresh)
@@ -297,17 +372,21 @@ static bool add_change(void *ctx, const tr_stream_change *change)
     }
     d->change.time_ms = change->time_ms;
     if (!fresh)
-        return true;
+        return walked(&p->walk);
     HASH_ADD_KEYPTR(hh, p->all, d->change.keys.ptr, d->change.keys.len, d);
     if (!d->hh.tbl)
         p->code = TR_ENOMEM;
-    return p->code == 0;
+    return walked(&p->walk) && p->code == 0;
+}
+
+int tr_past_changes_collect(tr_past_changes *p, tr_error *err)
+{
+    return walk_on(&p->walk, add_change, p, &p->code, err);
 }
 
 int tr_past_changes_new(tr_engine *engine, const tr_table *table, int64_t from_ms, int64_t to_ms,
                         tr_past_changes **ret_changes, tr_error *err)
 {
-    uint64_t next;
     if (from_ms < tr_past_earliest(engine, table) || table->stream->view != TR_NEW_AND_OLD_IMAGES)
         return tr_fail(err, TR_ETRIMMED,
                        "the table's stream does not reach back to that time with both images");
@@ -318,15 +397,30 @@ int tr_past_changes_new(tr_engine *engine, const tr_table *table, int64_t from_m
     tr_arena_init(&p->arena, TR_PAST_BYTES_MAX);
     p->from_ms = from_ms;
     p->to_ms = to_ms;
-    e = tr_engine_read_stream(engine, table->stream, tr_engine_trim_horizon(engine, table->stream),
-                              add_change, p, &next, err);
-    if (e == 0 && p->code)
-        e = tr_fail(err, p->code, "too much has changed: more than %zu MiB", TR_PAST_BYTES_MAX >> 20);
+    walk_begin(&p->walk, engine, table->stream);
+    *ret_changes = p;
+    return 0;
+}
+
+int tr_past_changes_of_directory(const char *dir, tr_view name, int64_t from_ms, int64_t to_ms,
+                                 tr_past_changes **ret_changes, tr_error *err)
+{
+    const tr_table *table;
+    tr_engine *engine;
+    tr_past_changes *p = NULL;
+    int e = open_copy(dir, name, &engine, &table, err);
+    if (e)
+        return e;
+    e = tr_past_changes_new(engine, table, from_ms, to_ms, &p, err);
+    for (int more = e ? 0 : TR_EBUSY; more == TR_EBUSY && e == 0;) {
+        more = tr_past_changes_collect(p, err);
+        e = more == TR_EBUSY ? 0 : more;
+    }
+    tr_engine_close(engine);
     if (e) {
         tr_past_changes_free(p);
         return e;
     }
-    p->next = p->all;
     *ret_changes = p;
     return 0;
 }
@@ -342,6 +436,9 @@ void tr_past_changes_free(tr_past_changes *p)
 
 bool tr_past_changes_next(tr_past_changes *p, tr_past_change *ret_change)
 {
+    if (!p->begun)
+        p->next = p->all;
+    p->begun = true;
     if (!p->next)
         return false;
     *ret_change = p->next->change;

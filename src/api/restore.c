@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/restore.h"
 
+#include <stdio.h>
+
 /* Filling a table from a past: RestoreTableFromBackup, RestoreTableToPointInTime. */
 
 #define FILLER_BYTES ((size_t)64 * 1024 * 1024)
 
 /* ------------------------------------------------------------------------------------------------- filler */
 
-void tr__filler_init(tr_filler *f, const tr_table *table)
+void tr__filler_init(tr_filler *f, tr_view name, tr_view uuid)
 {
     *f = (tr_filler){.count = 0};
-    memcpy(f->name, table->name.ptr, table->name.len);
-    memcpy(f->uuid, table->uuid, sizeof f->uuid);
+    if (name.ptr && name.len < sizeof f->name)
+        memcpy(f->name, name.ptr, name.len);
+    if (uuid.ptr && uuid.len < sizeof f->uuid)
+        memcpy(f->uuid, uuid.ptr, uuid.len);
     tr_arena_init(&f->arena, FILLER_BYTES);
 }
 
@@ -23,7 +27,8 @@ void tr__filler_done(tr_filler *f)
 tr_table *tr__filler_table(tr_api *api, const tr_filler *f)
 {
     tr_table *table = tr_engine_table(api->engine, tr_view_str(f->name));
-    return table && table->status == TR_CREATING && strcmp(table->uuid, f->uuid) == 0 ? table : NULL;
+    return table && table->status == TR_CREATING && tr_view_is(tr_view_str(table->uuid), f->uuid) ? table
+                                                                                                  : NULL;
 }
 
 bool tr__filler_full(const tr_filler *f)
@@ -197,18 +202,19 @@ static int spec_of(tr_call *c, const tr_restore_request *r, const tr_table *from
 
 typedef struct restore_job {
     tr_job job;
-    tr_past *past;
+    tr_source *source;
+    bool collected;
     tr_filler filler;
     char *summary; /* once it is done */
+    char arn[TR_ARN_MAX + 1];
 } restore_job;
 
-static int step(tr_api *api, tr_job *job, bool *ret_done, tr_error *err)
+static int fill(tr_api *api, restore_job *r, bool *ret_done, tr_error *err)
 {
-    restore_job *r = (restore_job *)job;
     int e = 0;
     while (e == 0 && !tr__filler_full(&r->filler)) {
         tr_item item;
-        e = tr_past_next(r->past, &item, err);
+        e = tr_past_next(r->source->past, &item, err);
         if (e == TR_ENOTFOUND) {
             *ret_done = true;
             return tr__filler_finish(api, &r->filler, tr_view_str(r->summary), err);
@@ -219,39 +225,167 @@ static int step(tr_api *api, tr_job *job, bool *ret_done, tr_error *err)
     return e ? e : tr__filler_flush(api, &r->filler, err);
 }
 
+static int step(tr_api *api, tr_job *job, bool *ret_done, tr_error *err)
+{
+    restore_job *r = (restore_job *)job;
+    job->idle = !tr__held_done(r->source);
+    if (job->idle)
+        return 0;
+    int e = tr__held_status(r->source, err);
+    if (e == 0 && !r->collected) {
+        e = tr_past_collect(r->source->past, err);
+        r->collected = e == 0;
+        return e == TR_EBUSY ? 0 : e;
+    }
+    return e ? e : fill(api, r, ret_done, err);
+}
+
+/* The next server goes on, if this one only ends; a part of a table is worse than none, if it failed. */
 static void end(tr_api *api, tr_job *job, int code, const tr_error *why)
 {
     restore_job *r = (restore_job *)job;
-    tr_table *table = code ? tr__filler_table(api, &r->filler) : NULL;
+    tr_kept *kept = tr__kept_find(api, TR_KEPT_RESTORES, tr_view_str(r->arn));
+    bool later = code == TR_ECANCELED && api->dir;
+    tr_table *table = code && !later ? tr__filler_table(api, &r->filler) : NULL;
     tr_error err;
-    (void)why;
-    if (table) /* a part of a table is worse than none */
+    if (table && code != TR_ECANCELED)
+        (void)fprintf(stderr, "tailrace: table %s could not be restored and is dropped: %s\n", r->filler.name,
+                      why->message);
+    if (table)
         (void)tr_engine_delete_table(api->engine, table, &err);
-    tr_past_free(r->past);
+    tr__held_end(api, r->source, !later && r->source->spec.own);
+    if (kept && !later)
+        tr__kept_remove(api, TR_KEPT_RESTORES, kept);
     tr__filler_done(&r->filler);
     tr_free(r->summary);
     tr_free(r);
 }
 
-static int begin(tr_call *c, const tr_table *table, tr_past *past, const char *summary)
+/* Takes the source over if it succeeds. */
+static int add_job(tr_api *api, const tr_table *table, tr_source *source, tr_view summary, const char *arn)
 {
     restore_job *r = tr_calloc(1, sizeof *r);
-    char *copy = tr_strdup(summary);
+    char *copy = tr_malloc(summary.len + 1);
     if (!r || !copy) {
         tr_free(r);
         tr_free(copy);
         return TR_ENOMEM;
     }
+    memcpy(copy, summary.ptr, summary.len);
+    copy[summary.len] = 0;
     r->job = (tr_job){.step = step, .end = end};
-    r->past = past;
+    r->source = source;
     r->summary = copy;
-    tr__filler_init(&r->filler, table);
-    tr__job_add(c->api, &r->job);
+    (void)snprintf(r->arn, sizeof r->arn, "%s", arn);
+    tr__filler_init(&r->filler, table->name, tr_view_str(table->uuid));
+    tr__job_add(api, &r->job);
     return 0;
 }
 
-static int make(tr_call *c, const tr_restore_request *r, tr_past *past, tr_view backup_arn, tr_view table_arn,
-                int64_t at_ms, tr_table **ret_table)
+/* -------------------------------------------------------------------------------------------- what is kept
+ */
+
+/*
+ * A restore that is not done is kept under TARGET_TABLE_ARN/restore/ID as
+ *
+ *   {"TableName":…,"TableId":…,"Backup":ARN or "","Source":name of the table in the copy,"At":ms or 0,
+ *    "Summary":RestoreSummary once it is done}
+ *
+ * Without a backup, the copy of the store is DIR/restores/ID.
+ */
+static int keep(tr_call *c, const tr_table *table, const tr_source *source, tr_view backup_arn,
+                tr_view summary)
+{
+    tr_kept *kept;
+    tr_error err;
+    tr_json_writer w;
+    tr_buf_reset(c->text);
+    tr_json_write_init(&w, c->text);
+    tr_json_begin_object(&w);
+    tr_json_member_string(&w, "TableName", table->name);
+    tr_json_member_cstring(&w, "TableId", table->uuid);
+    tr_json_member_string(&w, "Backup", backup_arn);
+    tr_json_member_string(&w, "Source", source->spec.name);
+    tr_json_member_i64(&w, "At", source->spec.to_ms);
+    tr_json_name(&w, "Summary");
+    tr_json_value(&w, summary);
+    tr_json_end_object(&w);
+    int e = tr_buf_status(c->text);
+    if (e == 0)
+        e = tr__kept_add(c->api, TR_KEPT_RESTORES, source->arn, tr_engine_now_ms(c->engine),
+                         tr_buf_view(c->text), TR_VIEW("{}"), &kept, &err);
+    return e ? tr__fail_code(c, e, &err) : 0;
+}
+
+bool tr__restoring_from(const tr_api *api, const char *backup_arn)
+{
+    for (const tr_kept *k = api->kept[TR_KEPT_RESTORES]; k; k = k->next)
+        if (tr_view_find(tr_view_str(k->json), tr_view_str(backup_arn), 0) != SIZE_MAX)
+            return true;
+    return false;
+}
+
+static int source_again(tr_api *api, const tr_kept *k, tr_arena *arena, tr_source **ret_source, tr_error *err)
+{
+    tr_view backup = tr__kept_text(k, "Backup", arena);
+    tr_source_spec spec = {.kind = TR_SOURCE_PAST, .own = true, .name = tr__kept_text(k, "Source", arena)};
+    if (backup.len) {
+        const tr_kept *of = tr__kept_find(api, TR_KEPT_BACKUPS, backup);
+        return of ? tr__held_of_backup(api, of, ret_source, err)
+                  : tr_fail(err, TR_ENOTFOUND, "its backup is gone");
+    }
+    uint64_t at;
+    if (tr_view_to_u64(tr__kept_text(k, "At", arena), INT64_MAX, &at))
+        return tr_fail(err, TR_ECORRUPT, "its time cannot be read");
+    spec.to_ms = (int64_t)at;
+    spec.dir = tr__kept_path(api, TR_KEPT_RESTORES, k->arn, "", arena);
+    return spec.dir ? tr__held_new(api, &spec, ret_source, err) : tr_fail(err, TR_ENOMEM, "out of memory");
+}
+
+/* A table that is active by now was done, but for being crossed off. */
+static void resume_one(tr_api *api, tr_kept *k)
+{
+    tr_arena arena;
+    tr_error err = {.code = 0};
+    tr_source *source = NULL;
+    tr_view summary;
+    tr_arena_init(&arena, (size_t)1024 * 1024);
+    tr_table *table = tr_engine_table(api->engine, tr__kept_text(k, "TableName", &arena));
+    bool due =
+        table && table->status == TR_CREATING && tr_view_is(tr__kept_text(k, "TableId", &arena), table->uuid);
+    int e = due ? source_again(api, k, &arena, &source, &err) : TR_ENOTFOUND;
+    if (e == 0)
+        e = tr_json_member(tr_view_str(k->json), "Summary", &arena, &summary);
+    if (e == 0)
+        e = add_job(api, table, source, summary, k->arn);
+    if (e) {
+        if (due) {
+            (void)fprintf(stderr, "tailrace: table %.*s cannot be restored and is dropped: %s\n",
+                          TR_FMT(table->name), err.message);
+            (void)tr_engine_delete_table(api->engine, table, &err);
+        }
+        tr__held_end(api, source, false);
+        const char *path = tr__kept_path(api, TR_KEPT_RESTORES, k->arn, "", &arena);
+        tr__kept_remove(api, TR_KEPT_RESTORES, k);
+        if (path)
+            tr__held_clear(api, path);
+    }
+    tr_arena_done(&arena);
+}
+
+void tr__restores_resume(tr_api *api)
+{
+    for (tr_kept *k = api->kept[TR_KEPT_RESTORES], *next; k; k = next) {
+        next = k->next;
+        resume_one(api, k);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ requests
+ */
+
+static int make(tr_call *c, const tr_restore_request *r, const tr_past *past, tr_view backup_arn,
+                tr_view table_arn, int64_t at_ms, tr_table **ret_table)
 {
     tr_table_spec spec;
     tr_error err;
@@ -269,21 +403,40 @@ static int make(tr_call *c, const tr_restore_request *r, tr_past *past, tr_view 
     return e ? tr__fail_code(c, e, &err) : 0;
 }
 
-int tr__restore(tr_call *c, const tr_restore_request *r, tr_past *past, tr_view backup_arn, tr_view table_arn,
-                int64_t at_ms)
+/* The table is there: from here on it is filled, also by the next server. */
+static int begin(tr_call *c, const tr_table *table, tr_source *source, tr_view backup_arn, tr_view table_arn,
+                 int64_t at_ms)
+{
+    char id[TR_KEPT_ID];
+    if (!source->arn[0]) {
+        tr__kept_id(tr_engine_now_ms(c->engine), id);
+        (void)snprintf(source->arn, sizeof source->arn, "%.*s/restore/%s", TR_FMT(table->arn), id);
+    }
+    put_summary(c->text, backup_arn, table_arn, at_ms, false);
+    tr_view summary = tr_arena_copy(c->arena, tr_buf_view(c->text));
+    int e = summary.ptr ? keep(c, table, source, backup_arn, summary) : TR_ENOMEM;
+    if (e)
+        return e;
+    e = add_job(c->api, table, source, summary, source->arn);
+    if (e)
+        tr__kept_remove(c->api, TR_KEPT_RESTORES,
+                        tr__kept_find(c->api, TR_KEPT_RESTORES, tr_view_str(source->arn)));
+    return e;
+}
+
+int tr__restore(tr_call *c, const tr_restore_request *r, tr_source *source, tr_view backup_arn,
+                tr_view table_arn, int64_t at_ms)
 {
     tr_table *table;
     tr_error err;
-    int e = make(c, r, past, backup_arn, table_arn, at_ms, &table);
+    int e = make(c, r, source->past, backup_arn, table_arn, at_ms, &table);
     if (e == 0) {
-        put_summary(c->text, backup_arn, table_arn, at_ms, false);
-        const char *summary = tr_buf_cstr(c->text);
-        e = summary ? begin(c, table, past, summary) : TR_ENOMEM;
+        e = begin(c, table, source, backup_arn, table_arn, at_ms);
         if (e)
             (void)tr_engine_delete_table(c->engine, table, &err);
     }
     if (e) {
-        tr_past_free(past);
+        tr__held_end(c->api, source, source->spec.own);
         return e;
     }
     tr_json_begin_object(&c->w);

@@ -5,7 +5,7 @@
 /** restore.h: a new table filled from somewhere: a backup, an earlier time, files. */
 
 #include "api/kept.h"
-#include "api/past.h"
+#include "api/source.h"
 #include "api/tables.h"
 
 /** What a restore may have otherwise than its source. */
@@ -19,10 +19,12 @@ typedef struct tr_restore_request {
     const char *refused;
 } tr_restore_request;
 
-/** Makes the table and fills it from the past, which it takes over, also when it fails. The answer is
- * written. source: RestoreSummary's members "SourceBackupArn" (Optional) and "SourceTableArn". */
-int tr__restore(tr_call *call, const tr_restore_request *request, tr_past *past, tr_view backup_arn,
+/** Makes the table and fills it from the source, which is made and is taken over, also when it fails. The
+ * answer is written. RestoreSummary's members are "SourceBackupArn" (Optional) and "SourceTableArn". */
+int tr__restore(tr_call *call, const tr_restore_request *request, tr_source *source, tr_view backup_arn,
                 tr_view table_arn, int64_t at_ms);
+/** Whether a table is being filled from that backup. */
+bool tr__restoring_from(const tr_api *api, const char *backup_arn);
 
 /** Puts items into a table that is being filled, and makes it active at the end. Embedded in a job. */
 typedef struct tr_filler {
@@ -35,7 +37,7 @@ typedef struct tr_filler {
     uint64_t items;   /* so far */
     uint64_t refused; /* items that did not fit the table */
 } tr_filler;
-void tr__filler_init(tr_filler *filler, const tr_table *table);
+void tr__filler_init(tr_filler *filler, tr_view name, tr_view uuid);
 void tr__filler_done(tr_filler *filler);
 /** The table, or NULL if it is gone. */
 tr_table *tr__filler_table(tr_api *api, const tr_filler *filler);

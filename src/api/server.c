@@ -59,9 +59,11 @@ static void park(tr_server *s, tr_pending *p)
     p->parked = true;
     p->server = s;
     p->on_queue = p->reply.wait_queue_ms > 0;
-    p->deadline_ms = tr_clock_mono_ms() + (p->on_queue ? p->reply.wait_queue_ms : p->request.wait_ms);
+    p->deadline_ms = p->request.held
+                         ? INT64_MAX
+                         : tr_clock_mono_ms() + (p->on_queue ? p->reply.wait_queue_ms : p->request.wait_ms);
     p->listener = (tr_listener){.stream = p->reply.wait_stream, .fn = on_news, .ctx = p};
-    if (!p->on_queue)
+    if (p->reply.wait_stream)
         tr_engine_listen(s->engine, &p->listener);
     list_add(&s->parked, p);
     arm(s);
@@ -72,10 +74,12 @@ static void unpark(tr_server *s, tr_pending *p)
     if (!p->parked)
         return;
     p->parked = false;
-    if (!p->on_queue)
+    if (p->listener.stream)
         tr_engine_unlisten(s->engine, &p->listener);
     list_remove(&s->parked, p);
 }
+
+static void on_tick(uv_timer_t *timer);
 
 void tr__server_carry_out(tr_server *s, tr_pending *p)
 {
@@ -83,8 +87,14 @@ void tr__server_carry_out(tr_server *s, tr_pending *p)
         p->request.wait_ms = 0;
         p->request.expired = true;
     }
+    p->request.may_hold = true;
     tr_api_call(s->api, &p->request, p->body, &p->reply);
-    if (p->reply.wait_stream || p->reply.wait_queue_ms > 0) {
+    p->request.held = p->reply.held;
+    if (!s->hasty && s->tick_on && tr_api_busy(s->api)) { /* work has come: do not wait for the next round */
+        s->hasty = true;
+        (void)uv_timer_start(&s->tick, on_tick, 1, 0);
+    }
+    if (p->reply.wait_stream || p->reply.wait_queue_ms > 0 || p->reply.held) {
         park(s, p);
         return;
     }
@@ -103,6 +113,9 @@ void tr__server_drop(tr_server *s, tr_pending *p)
         unpark(s, p);
     else
         list_remove(&s->pending, p);
+    if (p->request.held)
+        tr_api_drop(s->api, p->request.held);
+    p->request.held = NULL;
 }
 
 /* Answers whose states are durable; all, with the code, once syncing failed. */
@@ -225,18 +238,28 @@ static void notify(void *ctx)
     (void)uv_async_send(&((tr_server *)ctx)->synced);
 }
 
+/* Those whose threads are done. */
+static void wake_held(tr_server *s)
+{
+    for (tr_pending *p = s->parked.first; p; p = p->next)
+        if (p->request.held && tr_api_ready(p->request.held))
+            p->woken = s->any_woken = true;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     tr_server *s = timer->data;
     int64_t next = tr_engine_tick(s->engine);
     if (tr_api_tick(s->api))
         next = 0;
+    wake_held(s);
     flush(s);
     poll_engine(s);
     if (next < 1)
         next = 1;
     if (next > 1000)
         next = 1000;
+    s->hasty = next == 1;
     (void)uv_timer_start(&s->tick, on_tick, (uint64_t)next, 0);
 }
 

@@ -59,6 +59,7 @@ struct tr_server {
     uv_timer_t wait;    /* the next deadline of what is parked */
     uv_timer_t deliver; /* when the bus has something to do */
     bool check_on, synced_on, tick_on, wait_on, deliver_on, stopping;
+    bool hasty; /* housekeeping has its next round in a millisecond */
     uint64_t queue_news;
     int failed; /* syncing failed with this code */
     tr_pending_list pending, parked;

@@ -127,6 +127,7 @@ struct tr_engine {
 
     /* writing */
     uint64_t state;    /* number of the last flush */
+    uint64_t fill_ticket; /* of the last step of filling */
     bool dirty;        /* something was staged or written since */
     uint64_t sequence; /* of the last change staged */
     uint64_t sequence_stored;

@@ -139,12 +139,19 @@ static int step(tr_engine *engine, tr__table *table, tr__fill *fill, tr_error *e
 
 int tr__fill_step(tr_engine *engine, bool *ret_more, tr_error *err)
 {
+    /* What is staged is synced with everybody's writes, so their answers would wait for a lot of it. */
+    if (engine->fill_ticket > tr_engine_synced(engine)) {
+        *ret_more = true;
+        return 0;
+    }
     for (size_t i = 0; i < engine->table_count; i++) {
         tr__table *table = engine->tables[i];
         if (table->fill_count == 0)
             continue;
         *ret_more = true;
-        return step(engine, table, &table->fills[0], err);
+        int rc = step(engine, table, &table->fills[0], err);
+        engine->fill_ticket = tr_engine_ticket(engine);
+        return rc;
     }
     return 0;
 }
