@@ -148,6 +148,7 @@ typedef struct tr_replica_options {
     tr_sink *sink;            /**< Required. Owned by the replica from success on. */
     unsigned segments;        /**< of the scan, read in parallel; 0: 4; at most TR_REPLICA_SEGMENTS_MAX */
     uint64_t rows_per_second; /**< of the scan; 0: as fast as it goes */
+    int64_t idle_max_ms;      /**< tr_stream_options.idle_max_ms of the stream */
     bool no_copy; /**< begins with the changes alone: rows that were there before are not copied, unless the
                      stream has lost records */
     bool once;    /**< tr_replica_run returns 0 when caught up, TR_ETIMEOUT after 60 s without progress */

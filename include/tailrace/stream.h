@@ -233,7 +233,8 @@ typedef struct tr_stream_options {
     int64_t read_every_ms; /**< least time between two reads of one shard; 0: 200 on AWS (5 reads a second and
                               shard), none elsewhere. Negative: none. */
     int64_t idle_min_ms,
-        idle_max_ms; /**< wait after an empty page, doubling from min to max; 0: 200 and 1,000. On tailrace's
+        idle_max_ms; /**< wait after an empty page, doubling from min to max; 0: 200 (but not above
+                idle_max_ms) and 1,000. On tailrace's
                 engine GetRecords itself waits for records, and these do not apply. */
     int64_t hold_ms; /**< how long tailrace's engine may hold a read of an idle shard open, at most 20,000; 0:
                         20,000. What is written meanwhile comes at once whatever this is; what

@@ -294,6 +294,16 @@ bool tr_cli_fleet_take(tr_cli_fleet *fleet, int option, const tr_cli *cli, int *
     return true;
 }
 
+bool tr_cli_idle_take(int64_t *idle_max_ms, int option, const tr_cli *cli, int *ret_exit)
+{
+    *ret_exit = 0;
+    if (option != TR_CLI_IDLE_MAX)
+        return false;
+    /* an iterator dies after 15 minutes */
+    *ret_exit = tr_cli_duration_within(cli, "idle-max", "10ms", "5m", idle_max_ms);
+    return true;
+}
+
 static void tell_gap(const char *table, const tr_stream_gap *g)
 {
     char shard[TR_SHARD_ID_MAX + 1], after[TR_SEQUENCE_MAX + 1];

@@ -76,7 +76,17 @@ int tr_cli_filters_add(tr_cli_filters *filters, const tr_cli *cli);
 void tr_cli_filters_done(tr_cli_filters *filters);
 
 /* Ids of the options below. */
-enum { TR_CLI_NAME = 0x9000, TR_CLI_FAILOVER };
+enum { TR_CLI_NAME = 0x9000, TR_CLI_FAILOVER, TR_CLI_IDLE_MAX };
+/** To be listed in the options of a command that follows a stream. */
+#define TR_CLI_IDLE_OPTION                                                                                   \
+    {                                                                                                        \
+        "idle-max", TR_CLI_IDLE_MAX, "DURATION",                                                             \
+            "the longest pause between two reads of an idle shard, 10ms to 5m\n(1s); tailrace's own server " \
+            "pushes, and needs none"                                                                         \
+    }
+/** Takes the option if it is this one (tr_stream_options.idle_max_ms); *ret_exit is 0, or an exit code once a
+ * mistake was told. */
+bool tr_cli_idle_take(int64_t *idle_max_ms, int option, const tr_cli *cli, int *ret_exit);
 /** To be listed in the options of a command that may share its work with others. */
 #define TR_CLI_FLEET_OPTIONS                                                                                 \
     {"name", TR_CLI_NAME, "NAME",                                                                            \

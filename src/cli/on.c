@@ -50,6 +50,7 @@ static const tr_cli_option on_options[] = {
      "exec:CMD, exec-each:CMD,\nhandler:MODULE.EXPORT, an ARN or a URL"},
     {"once", OPT_ONCE, NULL, "end when everything there is was handled"},
     {"state", OPT_STATE, "FILE", "where the position is kept; else below $XDG_STATE_HOME/tailrace"},
+    TR_CLI_IDLE_OPTION,
     TR_CLI_FLEET_OPTIONS,
     TR_CLI_METRICS_OPTION,
     TR_CLI_WHERE_OPTIONS,
@@ -62,6 +63,7 @@ typedef struct on {
     tr_mapping_options options;
     tr_cli_filters filters;
     tr_cli_fleet fleet;
+    int64_t idle_max_ms;
     tr_cli_where where;
     tr_cli_place place;
     tr_handler *handler;
@@ -123,7 +125,8 @@ static int parse(tr_cli *cli, on *o)
     int option, e = 0;
     bool taken;
     while (!e && (option = tr_cli_next(cli)) > 0) {
-        if (tr_cli_where_take(&o->where, option, cli) || tr_cli_fleet_take(&o->fleet, option, cli, &e))
+        if (tr_cli_where_take(&o->where, option, cli) || tr_cli_fleet_take(&o->fleet, option, cli, &e) ||
+            tr_cli_idle_take(&o->idle_max_ms, option, cli, &e))
             continue;
         e = tr_cli_code_take(&o->code, option, cli, &taken);
         if (!e && !taken)
@@ -143,7 +146,9 @@ static int parse(tr_cli *cli, on *o)
         return tr_cli_usage(cli, "--name keeps the position in the lease table and goes on for ever: neither "
                                  "--state nor --once fits");
     if (o->fleet.lease_table && o->options.tumbling_ms)
-        return tr_cli_usage(cli, "the state of tumbling windows is kept in a file: --name does not fit");
+        return tr_cli_usage(
+            cli, "the state of tumbling windows is kept in a file of this process, where a worker that "
+                 "takes a shard over would not find it: --name does not fit");
     if (!o->code.options.concurrency && o->code.options.kind != TR_HANDLER_EXEC)
         o->code.options.concurrency = CONCURRENCY * (o->options.parallelism ? o->options.parallelism : 1);
     o->table = cli->argv[0];
@@ -187,7 +192,8 @@ static int open_stores(on *o, tr_stream_options *stream, tr_error *err)
 static int open_mapping(on *o, tr_error *err)
 {
     char name[300];
-    tr_stream_options stream = {.table = o->table, .hold_ms = o->once ? TR_CLI_ONCE_HOLD_MS : 0};
+    tr_stream_options stream = {
+        .table = o->table, .idle_max_ms = o->idle_max_ms, .hold_ms = o->once ? TR_CLI_ONCE_HOLD_MS : 0};
     (void)snprintf(name, sizeof name, "on-%.255s", o->table);
     o->options.name = name;
     o->options.filters = (const tr_pattern *const *)o->filters.list;

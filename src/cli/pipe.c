@@ -63,6 +63,7 @@ static const tr_cli_option options[] = {
      "where to begin, as for tailrace tail; without, where the last run\nended, at first latest"},
     {"once", OPT_ONCE, NULL, "end when everything there is was published"},
     {"state", OPT_STATE, "FILE", "where the position is kept; else below $XDG_STATE_HOME/tailrace"},
+    TR_CLI_IDLE_OPTION,
     TR_CLI_FLEET_OPTIONS,
     TR_CLI_METRICS_OPTION,
     TR_CLI_WHERE_OPTIONS,
@@ -75,6 +76,7 @@ typedef struct piping {
     tr_cli_code code; /* of failure destinations */
     tr_cli_filters filters;
     tr_cli_fleet fleet;
+    int64_t idle_max_ms;
     tr_cli_where where, bus_where;
     tr_cli_place place;
     tr_client *bus; /* NULL: the place's */
@@ -171,7 +173,8 @@ static int parse(tr_cli *cli, piping *p)
 {
     int option, e = 0;
     while (!e && (option = tr_cli_next(cli)) > 0)
-        if (!tr_cli_where_take(&p->where, option, cli) && !tr_cli_fleet_take(&p->fleet, option, cli, &e))
+        if (!tr_cli_where_take(&p->where, option, cli) && !tr_cli_fleet_take(&p->fleet, option, cli, &e) &&
+            !tr_cli_idle_take(&p->idle_max_ms, option, cli, &e))
             e = take_option(cli, option, p);
     if (e || option < 0)
         return e ? e : cli->exit_code ? cli->exit_code : -1;
@@ -240,6 +243,7 @@ static int open_stream(piping *p, tr_error *err)
     tr_cli_source source;
     tr_stream_options stream = {.table = p->table,
                                 .checkpoint_ms = CHECKPOINT_MS,
+                                .idle_max_ms = p->idle_max_ms,
                                 .patterns = (const tr_pattern *const *)p->filters.list,
                                 .pattern_count = p->filters.count};
     (void)snprintf(name, sizeof name, "%.255s", p->table);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/bars.h"
+#include "cli/follow.h"
 #include "cli/metrics.h"
-#include "cli/where.h"
 
 #include <tailrace/replica.h>
 
@@ -19,6 +19,7 @@ static const tr_cli_option options[] = {
     {"verify", OPT_VERIFY, NULL, "with --once: compare table and replica afterwards"},
     {"segments", OPT_SEGMENTS, "N", "parallel segments of the first copy (4)"},
     {"rows-per-second", OPT_RATE, "N", "limit of the first copy's speed, per table"},
+    TR_CLI_IDLE_OPTION,
     TR_CLI_METRICS_OPTION,
     TR_CLI_WHERE_OPTIONS,
     {NULL, 0, NULL, NULL}};
@@ -68,6 +69,7 @@ struct replicate {
     size_t kind; /* of `to`, in kinds */
     bool once, verify, bad_sink;
     uint64_t segments, rate;
+    int64_t idle_max_ms;
     job jobs[TABLES_MAX];
     size_t count;
     tr_cli_bars bars; /* a line per table */
@@ -217,6 +219,7 @@ static int open_job(replicate *all, job *j, const char *table, tr_error *err)
     tr_replica_options o = {.table = table,
                             .segments = (unsigned)all->segments,
                             .rows_per_second = all->rate,
+                            .idle_max_ms = all->idle_max_ms,
                             .once = all->once,
                             .on_progress = on_progress,
                             .ctx = j,
@@ -293,7 +296,8 @@ static int parse(tr_cli *cli, replicate *all)
 {
     int option, e = 0;
     while (!e && (option = tr_cli_next(cli)) > 0) {
-        if (tr_cli_where_take(&all->where, option, cli))
+        if (tr_cli_where_take(&all->where, option, cli) ||
+            tr_cli_idle_take(&all->idle_max_ms, option, cli, &e))
             continue;
         switch (option) {
         case OPT_TO:

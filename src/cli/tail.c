@@ -24,6 +24,7 @@ static const tr_cli_option options[] = {
     {"filter", OPT_FILTER, "PATTERN",
      "an event pattern that changes must match; up to 5, any of which\nwill do"},
     {"changes", OPT_CHANGES, NULL, "json: add which paths changed, from what to what"},
+    TR_CLI_IDLE_OPTION,
     TR_CLI_FLEET_OPTIONS,
     TR_CLI_METRICS_OPTION,
     TR_CLI_WHERE_OPTIONS,
@@ -37,6 +38,7 @@ typedef struct tail {
     bool once, color, changes;
     tr_cli_filters filters;
     tr_cli_fleet fleet;
+    int64_t idle_max_ms;
     tr_cli_where where;
     tr_cli_place place;
     tr_stream_start start; /* what `from` says */
@@ -215,6 +217,7 @@ static int open_stream(tail *t, tr_error *err)
                            .keep_raw = t->format == FORMAT_RAW,
                            .patterns = (const tr_pattern *const *)t->filters.list,
                            .pattern_count = t->filters.count,
+                           .idle_max_ms = t->idle_max_ms,
                            .hold_ms = t->once ? TR_CLI_ONCE_HOLD_MS : 0};
     int e = 0;
     if (t->fleet.lease_table)
@@ -271,7 +274,8 @@ static int parse(tr_cli *cli, tail *t)
 {
     int option, e = 0;
     while (!e && (option = tr_cli_next(cli)) > 0)
-        if (!tr_cli_where_take(&t->where, option, cli) && !tr_cli_fleet_take(&t->fleet, option, cli, &e))
+        if (!tr_cli_where_take(&t->where, option, cli) && !tr_cli_fleet_take(&t->fleet, option, cli, &e) &&
+            !tr_cli_idle_take(&t->idle_max_ms, option, cli, &e))
             e = take_option(cli, option, t);
     if (e || option < 0)
         return e ? e : cli->exit_code ? cli->exit_code : -1;

@@ -14,14 +14,22 @@
  * out and our connecting to it: how long a second one tries to open or to connect. */
 #define JOIN_PATIENCE_MS 10000
 #define JOIN_PAUSE_NS    20000000
+/* Later the opener may be restarting: how long it has for that, before we open the directory in its place,
+ * and how long that is tried. */
+#define AWAY_RETURN_MS   5000
+#define AWAY_PATIENCE_MS 15000
+/* So long without a request that found nobody: the opener was there meanwhile, or there was nothing to ask.
+ */
+#define AWAY_APART_MS 5000
 
-/* Where another process opened the directory. Should it end while we begin, we go on as the opener: requests
- * go through the same socket, to ourselves. Later the one that had it may be restarting, and gets it back. */
+/* Where another process opened the directory. Should it end, we go on as the opener, at once while we begin:
+ * requests go through the same socket, to ourselves. */
 struct tr_cli_joined {
     pthread_mutex_t lock;
     tr_server_options options;
-    tr_server *server; /* once we are the opener */
-    int64_t until_ms;
+    tr_server *server;         /* once we are the opener */
+    int64_t until_ms;          /* we begin until then */
+    int64_t away_ms, asked_ms; /* since when nobody is there, and when that was last found out */
 };
 
 bool tr_cli_where_take(tr_cli_where *where, int option, tr_cli *cli)
@@ -114,20 +122,42 @@ static int local_client(const tr_cli_where *where, tr_server *server, tr_client 
     return e;
 }
 
+static bool is_there(const char *dir)
+{
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/FORMAT", dir);
+    return n > 0 && (size_t)n < sizeof path && access(path, F_OK) == 0;
+}
+
+/* Whether to try again: also if somebody else was faster. */
+static bool take_over(tr_cli_joined *j, bool begins)
+{
+    tr_error err;
+    int e = tr_server_new(&j->options, &j->server, &err);
+    if (!e && !begins)
+        tr_cli_message(TR_LOG_INFO, "%s: who had it open is gone; this process has it open now",
+                       j->options.data_dir);
+    if (e && e != TR_EBUSY)
+        tr_cli_message(TR_LOG_ERROR, "who had %s open is gone, and it cannot be opened: %s",
+                       j->options.data_dir, err.message);
+    return !e || e == TR_EBUSY;
+}
+
 /* On a client's I/O thread: true if it is to try again. */
 static bool open_instead(void *ctx)
 {
     tr_cli_joined *j = ctx;
-    char path[4096];
-    int n = snprintf(path, sizeof path, "%s/FORMAT", j->options.data_dir);
+    int64_t now = tr_clock_mono_ms();
     (void)pthread_mutex_lock(&j->lock);
-    bool again = tr_clock_mono_ms() < j->until_ms && !tr_cli_stopped();
+    if (now - j->asked_ms > AWAY_APART_MS)
+        j->away_ms = now;
+    j->asked_ms = now;
+    bool begins = now < j->until_ms;
+    bool again = (begins || now - j->away_ms < AWAY_PATIENCE_MS) && !tr_cli_stopped();
     /* what was removed meanwhile is not made anew */
-    if (again && !j->server && n > 0 && (size_t)n < sizeof path && access(path, F_OK) == 0) {
-        tr_error err;
-        int e = tr_server_new(&j->options, &j->server, &err);
-        again = !e || e == TR_EBUSY;
-    }
+    if (again && !j->server && (begins || now - j->away_ms >= AWAY_RETURN_MS) &&
+        is_there(j->options.data_dir))
+        again = take_over(j, begins);
     (void)pthread_mutex_unlock(&j->lock);
     return again;
 }
@@ -164,6 +194,7 @@ static int join(const tr_cli_where *where, const tr_server_options *options, tr_
     (void)pthread_mutex_init(&joined->lock, NULL);
     joined->options = *options;
     joined->until_ms = tr_clock_mono_ms() + JOIN_PATIENCE_MS;
+    joined->away_ms = joined->asked_ms = INT64_MIN / 2;
     int e = joined_client(where, joined, &ret->client, err);
     if (e)
         leave(joined);

@@ -518,6 +518,7 @@ static int open_stream(tr_replica *r, bool known, tr_error *err)
 {
     tr_stream_options options = {.table = r->table,
                                  .user_checkpoints = true,
+                                 .idle_max_ms = r->options.idle_max_ms,
                                  .hold_ms = r->options.once ? ONCE_HOLD_MS : 0,
                                  .discover_ms = r->options.once ? ONCE_DISCOVER_MS : 0};
     if (known)

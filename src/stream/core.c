@@ -12,7 +12,7 @@ static void set_defaults(tr_stream_options *o)
     DEFAULT(max_bytes, 64 * 1024 * 1024);
     DEFAULT(page_records, 1000);
     DEFAULT(checkpoint_ms, 1000);
-    DEFAULT(idle_min_ms, 200);
+    DEFAULT(idle_min_ms, o->idle_max_ms && o->idle_max_ms < 200 ? o->idle_max_ms : 200);
     DEFAULT(hold_ms, TR__LONG_POLL_MS);
     DEFAULT(idle_max_ms, 1000);
     DEFAULT(discover_ms, 30000);
