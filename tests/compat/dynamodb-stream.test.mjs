@@ -155,7 +155,7 @@ test('a consumer becomes a fleet of tailrace: nothing is lost, nothing comes twi
     return worker;
   });
   const printed = () => workers.flatMap((w) => lines(w.text.slice(0, w.text.lastIndexOf('\n') + 1)));
-  await eventually('the rest is printed', () => printed().length >= 30, 60000);
+  await eventually('the rest is printed', () => printed().length >= 30);
   seen.push(...printed().map((line) => [line.keys.pk, line.new.n]));
   assert.deepEqual(inOrder(seen), expected(0, 50));
 });

@@ -43,7 +43,7 @@ test('an event reaches a queue, as its target transforms it', { skip }, async ()
   assert.equal(put.FailedEntryCount, 1);
   assert.match(put.Entries[0].EventId, /^[0-9a-f-]{36}$/);
   assert.equal(put.Entries[1].ErrorCode, 'MalformedDetail');
-  const { Messages } = await sqs('ReceiveMessage', { QueueUrl, WaitTimeSeconds: 5 });
+  const { Messages } = await sqs('ReceiveMessage', { QueueUrl, WaitTimeSeconds: 20 });
   assert.equal(Messages[0].Body, '{"total":7}');
   assert.deepEqual(await sqs('DeleteMessage', { QueueUrl, ReceiptHandle: Messages[0].ReceiptHandle }), {});
 });

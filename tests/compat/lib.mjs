@@ -28,7 +28,7 @@ export const newName = () => 't' + randomUUID().replaceAll('-', '').slice(0, 16)
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** The first value of fn that is not undefined or false, asked for every 50 ms. */
-export async function eventually(what, fn, withinMs = 10000) {
+export async function eventually(what, fn, withinMs = 120000) {
   const until = Date.now() + withinMs;
   for (;;) {
     const value = await fn();
@@ -49,7 +49,7 @@ export async function makeTable(t, { db }, more = {}) {
     ...more,
   });
   t.after(() => db.deleteTable({ TableName }).catch(() => {}));
-  await waitUntilTableExists({ client: db, maxWaitTime: 20, minDelay: 0.05, maxDelay: 0.5 }, { TableName });
+  await waitUntilTableExists({ client: db, maxWaitTime: 180, minDelay: 0.05, maxDelay: 0.5 }, { TableName });
   return { name: TableName, arn: TableDescription.LatestStreamArn };
 }
 

@@ -38,7 +38,7 @@ class Boto3(unittest.TestCase):
             "BillingMode": "PAY_PER_REQUEST", "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
             "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}], **more}
         self.db.create_table(TableName=name, **options)
-        self.db.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+        self.db.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 180})
         self.addCleanup(lambda: self.quietly_delete(name))
         return name
 
@@ -68,7 +68,7 @@ class Boto3(unittest.TestCase):
         self.assertIn(name, names)
         self.db.update_table(TableName=name, StreamSpecification={"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"})
         self.db.delete_table(TableName=name)
-        self.db.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+        self.db.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 180})
         self.assert_error("ResourceNotFoundException", self.db.describe_table, TableName=name)
 
     def test_items_through_the_resource(self):
@@ -157,7 +157,7 @@ class Boto3(unittest.TestCase):
                 self.resume(stream["StreamArn"], records)
 
     def read(self, arn, count):
-        until = time.monotonic() + 10
+        until = time.monotonic() + 120
         while True:
             records = []
             for shard in self.streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:

@@ -53,9 +53,9 @@ class Events(unittest.TestCase):
         self.addCleanup(server.shutdown)
         return server, f"http://127.0.0.1:{server.server_port}/"
 
-    def wait(self, condition, seconds=20):
-        end = time.time() + seconds
-        while not condition() and time.time() < end:
+    def wait(self, condition, seconds=120):
+        end = time.monotonic() + seconds
+        while not condition() and time.monotonic() < end:
             time.sleep(0.02)
         self.assertTrue(condition())
 

