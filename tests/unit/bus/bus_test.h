@@ -77,7 +77,7 @@ static inline size_t lines_of(const char *path)
 
 static inline void wait_for_lines(const char *path, size_t count)
 {
-    for (int i = 0; i < 3000 && lines_of(path) < count; i++)
+    for (int i = 0; i < 12000 && lines_of(path) < count; i++)
         (void)usleep(10000);
     assert_int_equal(lines_of(path), count);
 }

@@ -20,7 +20,7 @@ static void put_event(tr_client *client, unsigned n, tr_buf *out)
 static void wait_for(tr_client *client, const char *operation, const char *body, const char *text,
                      tr_buf *out)
 {
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 12000; i++) {
         call(client, TR_EVENTS, operation, body, out);
         if (tr_view_find(tr_buf_view(out), tr_view_str(text), 0) != SIZE_MAX)
             return;
@@ -255,7 +255,7 @@ static void buses_and_tables(void **state)
                     "{\"Id\":\"table\",\"Arn\":\"arn:aws:dynamodb:us-east-1:000000000000:table/"
                     "things\",\"InputPath\":\"$.detail\"}]}");
     put_event(e.client, 42, &out);
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 12000; i++) {
         call(e.client, TR_DYNAMODB, "GetItem", "{\"TableName\":\"things\",\"Key\":{\"n\":{\"N\":\"42\"}}}",
              &out);
         if (out.len > 2)

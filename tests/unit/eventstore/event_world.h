@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PATIENCE_MS 60000
+#define PATIENCE_MS 120000
 
 typedef struct event_world {
     embedded e;

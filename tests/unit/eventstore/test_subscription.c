@@ -197,7 +197,7 @@ static void a_fleet_shares_from_where_the_history_ends(void **state)
     char second_state[128];
     tr_subscribed_batch batch;
     world_push_history(t);
-    tr_fleet_options fleet = {.lease_table = "audit", .failover_ms = 2000};
+    tr_fleet_options fleet = {.lease_table = "audit", .failover_ms = 20000};
     (void)snprintf(second_state, sizeof second_state, "%s2", t->state);
     tr_subscription_options o = {.fleet = &fleet, .state = t->state},
                             o2 = {.fleet = &fleet, .state = second_state};

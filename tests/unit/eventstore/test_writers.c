@@ -15,7 +15,7 @@
 #define ROUNDS      12
 #define EVENTS      (WRITERS * ROUNDS)
 #define SPOILED     20 /* percent of writes */
-#define PATIENCE_MS 60000
+#define PATIENCE_MS 120000
 
 typedef struct test {
     world w;

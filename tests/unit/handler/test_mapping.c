@@ -141,7 +141,7 @@ static void an_event_has_at_most_six_megabytes(void **state)
     }
     free(body);
     tr_mapping_stats stats = run(w, "    say(len(json.dumps(event)) <= 6 * 1024 * 1024, len(records) > 5)\n",
-                                 (tr_mapping_options){.window_ms = 3000});
+                                 (tr_mapping_options){.window_ms = 20000});
     assert_int_equal(stats.records, 24);
     assert_null(strstr(read_file(w, "out"), "False "));
     assert_non_null(strstr(read_file(w, "out"), "True True\n"));

@@ -417,40 +417,23 @@ static void requests_can_be_canceled(void **state)
     serving_stop(&s);
 }
 
-static void connections_closed_by_the_server_are_replaced(void **state)
-{
-    (void)state;
-    struct serving s;
-    struct asking a;
-    struct outcome o;
-    char url[200];
-    serving_start(&s, (tr_http_options){.idle_timeout_ms = 20});
-    asking_start(&a, (tr_http_client_options){0});
-    url_of(&s, "/echo", url);
-    for (int i = 0; i < 4; i++) {
-        ask(&a, &o, &(tr_http_call){.method = "POST", .url = url, .body = TR_VIEW("x")});
-        assert_int_equal(o.code, 0);
-        outcome_done(&o);
-        usleep(60000);
-    }
-    tr__loop_free(a.loop);
-    serving_stop(&s);
-    assert_int_equal(s.stats.connections_total, 4);
-}
-
-/* A server that answers the first request of each connection, reads the second and hangs up. */
+/* A server that answers the first request of each connection, and hangs up then or reads the second before.
+ */
 struct hanging_up {
     pthread_t thread;
     int fd;
+    char url[64];
+    int reads; /* requests of a connection */
     atomic_uint requests;
+    atomic_int closed;
 };
 
 static void *hang_up(void *arg)
 {
     static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     struct hanging_up *h = arg;
-    for (int fd; (fd = accept(h->fd, NULL, NULL)) >= 0; close(fd)) {
-        for (int i = 0; i < 2; i++) {
+    for (int fd; (fd = accept(h->fd, NULL, NULL)) >= 0;) {
+        for (int i = 0; i < h->reads; i++) {
             tr_buf got = take_until(fd, "\r\n\r\n");
             bool any = got.len > 0;
             tr_buf_done(&got);
@@ -458,27 +441,60 @@ static void *hang_up(void *arg)
             if (any && i == 0)
                 put(fd, answer, strlen(answer));
         }
+        close(fd);
+        h->closed++;
     }
     return NULL;
+}
+
+static void hanging_up_start(struct hanging_up *h, int reads)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    socklen_t in_len = sizeof in;
+    *h = (struct hanging_up){.fd = socket(AF_INET, SOCK_STREAM, 0), .reads = reads};
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(h->fd, (struct sockaddr *)&in, sizeof in), 0);
+    assert_int_equal(listen(h->fd, 10), 0);
+    assert_int_equal(getsockname(h->fd, (struct sockaddr *)&in, &in_len), 0);
+    (void)snprintf(h->url, sizeof h->url, "http://127.0.0.1:%u/", ntohs(in.sin_port));
+    assert_int_equal(pthread_create(&h->thread, NULL, hang_up, h), 0);
+}
+
+static void hanging_up_stop(struct hanging_up *h)
+{
+    (void)shutdown(h->fd, SHUT_RDWR);
+    assert_int_equal(pthread_join(h->thread, NULL), 0);
+    close(h->fd);
+}
+
+static void connections_closed_by_the_server_are_replaced(void **state)
+{
+    (void)state;
+    struct hanging_up h;
+    struct asking a;
+    struct outcome o;
+    hanging_up_start(&h, 1);
+    asking_start(&a, (tr_http_client_options){0});
+    for (int i = 0; i < 4; i++) {
+        ask(&a, &o, &(tr_http_call){.method = "POST", .url = h.url});
+        assert_int_equal(o.code, 0);
+        outcome_done(&o);
+        wait_for_count(&h.closed, i + 1);
+    }
+    assert_int_equal(h.requests, 4);
+    tr__loop_free(a.loop);
+    hanging_up_stop(&h);
 }
 
 static void a_request_is_sent_once(void **state)
 {
     (void)state;
-    struct hanging_up h = {.fd = socket(AF_INET, SOCK_STREAM, 0)};
-    struct sockaddr_in in = {.sin_family = AF_INET};
-    socklen_t in_len = sizeof in;
+    struct hanging_up h;
     struct asking a;
     struct outcome o;
-    char url[200];
-    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_int_equal(bind(h.fd, (struct sockaddr *)&in, sizeof in), 0);
-    assert_int_equal(listen(h.fd, 10), 0);
-    assert_int_equal(getsockname(h.fd, (struct sockaddr *)&in, &in_len), 0);
-    assert_int_equal(pthread_create(&h.thread, NULL, hang_up, &h), 0);
+    hanging_up_start(&h, 2);
     asking_start(&a, (tr_http_client_options){0});
-    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/", ntohs(in.sin_port));
-    const tr_http_call call = {.method = "POST", .url = url, .timeout_ms = 5000};
+    const tr_http_call call = {.method = "POST", .url = h.url, .timeout_ms = ANSWER_MS};
     for (unsigned i = 0; i < 4; i++) {
         ask(&a, &o, &call);
         assert_int_equal(o.code, i % 2 ? TR_EIO : 0);
@@ -486,9 +502,7 @@ static void a_request_is_sent_once(void **state)
         outcome_done(&o);
     }
     tr__loop_free(a.loop);
-    (void)shutdown(h.fd, SHUT_RDWR);
-    assert_int_equal(pthread_join(h.thread, NULL), 0);
-    close(h.fd);
+    hanging_up_stop(&h);
 }
 
 /* ---------------------------------------------------------------------------------------------------- SSE */

@@ -72,7 +72,7 @@ static bool drain(int fd, tr_buf *got)
 
 /* All kinds of requests on one connection, in pieces. */
 static void converse(uv_loop_t *loop, unsigned port, const char *text, size_t len, size_t answers,
-                     tr_buf *got)
+                     bool may_fail, tr_buf *got)
 {
     int fd = dial(port);
     for (size_t at = 0; at < len; at += 3000) {
@@ -80,7 +80,8 @@ static void converse(uv_loop_t *loop, unsigned port, const char *text, size_t le
         turn(loop, 3);
         (void)drain(fd, got);
     }
-    for (int i = 0; i < 60; i++) {
+    /* what lacked memory may never come; else it comes when the machine lets it */
+    for (int i = 0; i < (may_fail && allowed < 0 ? 60 : ANSWER_MS); i++) {
         turn(loop, 4);
         if (waiting) {
             tr_http_request *request = waiting;
@@ -151,14 +152,14 @@ static void the_server_survives_each_failure(void **state)
         int code = start_server(&loop, &server);
         if (code == 0) {
             unsigned port = tr_http_server_port(server, 0);
-            converse(&loop, port, text.ptr, text.len, 7, &got);
+            converse(&loop, port, text.ptr, text.len, 7, true, &got);
             whole = allowed >= 0; /* so many are not needed: none failed */
             allowed = -1;
             if (whole)
                 assert_int_equal(count_of(&got, "HTTP/1.1 200 OK"), 7);
             tr_buf_reset(&got);
             static const char last[] = "GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n";
-            converse(&loop, port, last, sizeof last - 1, 1, &got);
+            converse(&loop, port, last, sizeof last - 1, 1, false, &got);
             assert_true(has(&got, "HTTP/1.1 200 OK")); /* it serves on */
             tr_http_server_close(server, 0, NULL, NULL);
         } else {
@@ -197,7 +198,7 @@ static bool on_bytes(void *ctx, tr_view bytes)
     return true;
 }
 
-static int try_client(uv_loop_t *loop, const char *url)
+static int try_client(uv_loop_t *loop, const char *url, int64_t timeout_ms)
 {
     tr_http_client *client;
     tr_header headers[] = {{TR_VIEW("X-A"), TR_VIEW("b")}, {TR_VIEW("X-Empty"), TR_VIEW("")}};
@@ -211,10 +212,10 @@ static int try_client(uv_loop_t *loop, const char *url)
                              .headers = headers,
                              .header_count = 2,
                              .body = TR_VIEW("body"),
-                             .timeout_ms = 500, /* a socket that could not be watched is noticed by this */
+                             .timeout_ms = timeout_ms,
                              .on_bytes = i == 2 ? on_bytes : NULL};
         bool sent = tr_http_client_send(client, &call, on_reply, &o[i], NULL) == 0;
-        for (int k = 0; k < 5000 && sent && !o[i].done; k++)
+        for (int k = 0; k < 1000000 && sent && !o[i].done; k++)
             (void)uv_run(loop, UV_RUN_ONCE);
         assert_int_equal(o[i].done, sent);
         good += sent && o[i].code == 0;
@@ -236,11 +237,10 @@ static void the_client_survives_each_failure(void **state)
         assert_int_equal(start_server(&loop, &server), 0);
         (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/a?q=1", tr_http_server_port(server, 0));
         allowed = n;
-        int good = try_client(&loop, url);
-        whole = allowed >= 0;
+        int good = try_client(&loop, url, 500); /* a socket that could not be watched is noticed by this */
+        whole = allowed >= 0 && good == 3;      /* if none failed, time was up: once more */
         allowed = -1;
-        assert_true(!whole || good == 3);
-        assert_int_equal(try_client(&loop, url), 3);
+        assert_int_equal(try_client(&loop, url, ANSWER_MS), 3);
         tr_http_server_close(server, 0, NULL, NULL);
         (void)uv_run(&loop, UV_RUN_DEFAULT);
         assert_int_equal(uv_loop_close(&loop), 0);

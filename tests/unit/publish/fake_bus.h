@@ -46,7 +46,7 @@ typedef struct fake_bus {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool end;
+    bool end, held;
     fake_task *tasks;
     /* what is to come, and what has been seen: under the lock */
     const fake_failure *script;
@@ -277,12 +277,12 @@ static inline void *fake_run(void *ctx)
     while (!b->end || b->tasks) {
         fake_task *task = b->tasks;
         int64_t now = tr_clock_mono_ms();
-        if (task && (task->at_ms <= now || b->end)) {
+        if (task && (b->end || (task->at_ms <= now && !b->held))) {
             b->tasks = task->next;
             pthread_mutex_unlock(&b->lock);
             fake_run_task(b, task);
             pthread_mutex_lock(&b->lock);
-        } else if (task) {
+        } else if (task && task->at_ms > now) {
             struct timespec at = {.tv_sec = task->at_ms / 1000, .tv_nsec = task->at_ms % 1000 * 1000000};
             (void)pthread_cond_timedwait(&b->changed, &b->lock, &at);
         } else {
@@ -329,6 +329,16 @@ static inline void fake_close(fake_bus *b, tr_client *client)
     tr_client_free(client);
     pthread_cond_destroy(&b->changed);
     pthread_mutex_destroy(&b->lock);
+}
+
+/** Holds answers back until it is called again. What was put meanwhile waits with the publisher, whoever is
+ * faster. */
+static inline void fake_hold(fake_bus *b, bool hold)
+{
+    pthread_mutex_lock(&b->lock);
+    b->held = hold;
+    pthread_cond_broadcast(&b->changed);
+    pthread_mutex_unlock(&b->lock);
 }
 
 static inline void fake_script(fake_bus *b, const fake_failure *script, size_t count)

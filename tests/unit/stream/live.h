@@ -7,7 +7,7 @@
 
 #include <tailrace/stream.h>
 
-#define LIVE_WAIT_MS 30000 /* for what must come; tests do not depend on speed */
+#define LIVE_WAIT_MS 120000 /* for what must come; tests do not depend on speed */
 
 static inline void live_open(embedded *e, int64_t iterator_lifetime_ms)
 {

@@ -93,10 +93,12 @@ static void what_is_given_back_comes_again_before_its_successors(void **state)
 
 typedef struct heard {
     pthread_mutex_t lock;
+    pthread_cond_t met;
     tr_stream *stream;
     int last[ITEMS];    /* version of each item that was handled last */
     int working[ITEMS]; /* how many threads are at it */
     int records, refusals, kinds[4], started, caught_up, shards, together, most_together;
+    bool meet;   /* nobody goes on before two were at work at the same time */
     bool refuse; /* every fifth record at its first delivery */
     bool broken; /* an order was not kept */
 } heard;
@@ -108,6 +110,13 @@ static int handle(heard *h, const tr_record *record, int kind)
     h->broken |= h->working[item]++ > 0;
     if (++h->together > h->most_together)
         h->most_together = h->together;
+    if (h->most_together == 2)
+        (void)pthread_cond_broadcast(&h->met);
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += LIVE_WAIT_MS / 1000;
+    while (h->meet && h->most_together < 2)
+        h->meet = pthread_cond_timedwait(&h->met, &h->lock, &until) == 0;
     (void)pthread_mutex_unlock(&h->lock);
     if (version % 4 == 0)
         (void)usleep(200);
@@ -185,6 +194,8 @@ static void hear(embedded *e, heard *h, unsigned parallelism, int threads)
 {
     pthread_t ids[THREADS];
     (void)pthread_mutex_init(&h->lock, NULL);
+    (void)pthread_cond_init(&h->met, NULL);
+    h->meet = threads > 1;
     h->stream =
         live_stream(e, (tr_stream_options){.parallelism = parallelism, .retry_min_ms = 1, .retry_max_ms = 3});
     for (int i = 0; i < threads; i++)
@@ -192,6 +203,7 @@ static void hear(embedded *e, heard *h, unsigned parallelism, int threads)
     for (int i = 0; i < threads; i++)
         (void)pthread_join(ids[i], NULL);
     tr_stream_free(h->stream);
+    (void)pthread_cond_destroy(&h->met);
     (void)pthread_mutex_destroy(&h->lock);
     assert_false(h->broken);
     assert_int_equal(h->records, ITEMS * VERSIONS);
