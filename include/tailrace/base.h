@@ -89,9 +89,9 @@ bool tr_retryable(int code);
 #define TR_ERROR_MESSAGE_MAX 2048 /* bytes with the final NUL; longer messages are cut */
 
 /**
- * What went wrong, in words. Always holds NUL-terminated text. Where the error came from a service, `type` is
- * the service's error type without its namespace ("ConditionalCheckFailedException"), and http_status its
- * status.
+ * What went wrong, in words. Always holds NUL-terminated, valid UTF-8. Where the error came from a service,
+ * `type` is the service's error type without its namespace ("ConditionalCheckFailedException"), and
+ * http_status its status.
  */
 typedef struct tr_error {
     int code;        /**< one of TR_E…, 0 if none */
@@ -383,6 +383,10 @@ void tr_hex_put(tr_buf *buf, tr_view bytes);
 uint32_t tr_crc32(uint32_t crc, tr_view bytes);
 /** Whether the bytes are valid UTF-8 (no surrogates, no overlong forms, at most U+10FFFF). */
 bool tr_utf8_valid(tr_view bytes);
+/** The beginning of a text, at most `max` bytes, with no part of a character at its end. */
+tr_view tr_utf8_cut(tr_view text, size_t max);
+/** Makes any bytes valid UTF-8, in place: each that is no part of a character becomes '?'. */
+void tr_utf8_mend(char *bytes, size_t len);
 /** Percent-encodes all but A-Z a-z 0-9 - . _ ~ (RFC 3986), and '/' if keep_slash. */
 void tr_percent_put(tr_buf *buf, tr_view bytes, bool keep_slash);
 

@@ -42,7 +42,7 @@ typedef struct tr_failure {
     tr_view source;                    /**< for lists: the name of the handler, or of its mapping */
     tr_view record;                    /**< the failure record: a JSON object */
     tr_view event;                     /**< what the handler was given, JSON: enough to try it again */
-    tr_view error_type, error_message; /**< of the last attempt */
+    tr_view error_type, error_message; /**< of the last attempt; what is no UTF-8 is put as '?' */
     uint64_t attempts;
 } tr_failure;
 

@@ -23,16 +23,6 @@ void tr_api_error_body(tr_buf *body, const char *type, const char *message)
     put_body(body, type, "message", tr_view_str(message));
 }
 
-/* Cuts at a character's start. */
-static tr_view cut(tr_view text, size_t max)
-{
-    if (text.len <= max)
-        return text;
-    while (max && ((uint8_t)text.ptr[max] & 0xc0) == 0x80)
-        max--;
-    return tr_view_of(text.ptr, max);
-}
-
 static int fail_va(tr_call *c, int status, const char *type, const char *key, const char *prefix,
                    const char *format, va_list args)
 {
@@ -46,7 +36,7 @@ static int fail_va(tr_call *c, int status, const char *type, const char *key, co
         if (text) {
             memcpy(text, prefix, lead);
             (void)vsnprintf(text + lead, (size_t)len + 1, format, again);
-            message = cut(tr_view_of(text, lead + (size_t)len), MESSAGE_MAX);
+            message = tr_utf8_cut(tr_view_of(text, lead + (size_t)len), MESSAGE_MAX);
         }
         va_end(again);
     }

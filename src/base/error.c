@@ -36,7 +36,13 @@ static void fill(tr_error *err, int code, int http_status, const char *type, con
     err->code = code;
     err->http_status = http_status;
     (void)snprintf(err->type, sizeof err->type, "%s", type);
-    (void)vsnprintf(err->message, sizeof err->message, format, args);
+    int wanted = vsnprintf(err->message, sizeof err->message, format, args);
+    size_t len = strlen(err->message);
+    if (wanted > 0 && (size_t)wanted > len) { /* cut, perhaps within a character */
+        len = tr_utf8_cut(tr_view_of(err->message, len), len - 1).len;
+        err->message[len] = 0;
+    }
+    tr_utf8_mend(err->message, len);
 }
 
 int(tr_fail)(tr_error *err, int code, const char *format, ...)

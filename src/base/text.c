@@ -227,6 +227,39 @@ uint32_t tr_crc32(uint32_t crc, tr_view bytes)
     return libdeflate_crc32(crc, bytes.ptr, bytes.len);
 }
 
+/* Bytes of the character that begins at p, or 0 if none that is valid does. The lead byte tells how many
+ * follow, and the range of the first of them (Unicode 15, table 3-7). */
+static inline size_t character(const uint8_t *p, const uint8_t *end)
+{
+    uint8_t c = *p, low = 0x80, high = 0xbf;
+    int follow;
+    if (c < 0x80)
+        return 1;
+    if (c >= 0xc2 && c <= 0xdf) {
+        follow = 1;
+    } else if (c >= 0xe0 && c <= 0xef) {
+        follow = 2;
+        if (c == 0xe0)
+            low = 0xa0;
+        if (c == 0xed)
+            high = 0x9f;
+    } else if (c >= 0xf0 && c <= 0xf4) {
+        follow = 3;
+        if (c == 0xf0)
+            low = 0x90;
+        if (c == 0xf4)
+            high = 0x8f;
+    } else {
+        return 0;
+    }
+    if (end - p <= follow || p[1] < low || p[1] > high)
+        return 0;
+    for (int i = 2; i <= follow; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    return (size_t)follow + 1;
+}
+
 bool tr_utf8_valid(tr_view bytes)
 {
     const uint8_t *p = (const uint8_t *)bytes.ptr, *end = bytes.len ? p + bytes.len : p;
@@ -236,39 +269,36 @@ bool tr_utf8_valid(tr_view bytes)
             p += 8;
             continue;
         }
-        uint8_t c = *p;
-        if (c < 0x80) {
-            p++;
-            continue;
-        }
-        /* lead byte: how many follow, and the range of the first of them (Unicode 15, table 3-7) */
-        int follow;
-        uint8_t low = 0x80, high = 0xbf;
-        if (c >= 0xc2 && c <= 0xdf) {
-            follow = 1;
-        } else if (c >= 0xe0 && c <= 0xef) {
-            follow = 2;
-            if (c == 0xe0)
-                low = 0xa0;
-            if (c == 0xed)
-                high = 0x9f;
-        } else if (c >= 0xf0 && c <= 0xf4) {
-            follow = 3;
-            if (c == 0xf0)
-                low = 0x90;
-            if (c == 0xf4)
-                high = 0x8f;
-        } else {
+        size_t len = character(p, end);
+        if (!len)
             return false;
-        }
-        if (end - p <= follow || p[1] < low || p[1] > high)
-            return false;
-        for (int i = 2; i <= follow; i++)
-            if ((p[i] & 0xc0) != 0x80)
-                return false;
-        p += follow + 1;
+        p += len;
     }
     return true;
+}
+
+tr_view tr_utf8_cut(tr_view text, size_t max)
+{
+    size_t n = max;
+    if (text.len <= max)
+        return text;
+    while (n && max - n < 3 && ((uint8_t)text.ptr[n] & 0xc0) == 0x80)
+        n--;
+    /* what is no character has no place to be cut at */
+    return tr_view_of(text.ptr, ((uint8_t)text.ptr[n] & 0xc0) == 0x80 ? max : n);
+}
+
+void tr_utf8_mend(char *bytes, size_t len)
+{
+    uint8_t *p = (uint8_t *)bytes, *end = len ? p + len : p;
+    if (tr_utf8_valid(tr_view_of(bytes, len)))
+        return;
+    while (p < end) {
+        size_t n = character(p, end);
+        if (!n)
+            *p = '?';
+        p += n ? n : 1;
+    }
 }
 
 void tr_percent_put(tr_buf *buf, tr_view bytes, bool keep_slash)

@@ -21,9 +21,10 @@
 
 #define TR__BUS_VERSION 1
 #define TR__BUS_TEXT_MAX                                                                                     \
-    ((size_t)4 * 1024 * 1024) /* of an event, with what an input transformer makes of it */
-#define TR__BUS_HOPS_MAX 8    /* from bus to bus to bus */
-#define TR__BUS_KEPT_MAX ((size_t)64 * 1024 * 1024) /* envelopes of pending deliveries kept in memory */
+    ((size_t)4 * 1024 * 1024)   /* of an event, with what an input transformer makes of it */
+#define TR__BUS_HOPS_MAX   8    /* from bus to bus to bus */
+#define TR__BUS_RELAYS_MAX 1000 /* times that one event is put on a bus; buses may lead in circles */
+#define TR__BUS_KEPT_MAX   ((size_t)64 * 1024 * 1024) /* envelopes of pending deliveries kept in memory */
 
 typedef struct tr_delivery tr_delivery;
 
@@ -125,10 +126,10 @@ struct tr_bus {
     uint64_t next_number;
     tr_rng rng;
     tr_match_ctx *match;
-    tr_arena arena; /* of a publish */
-    tr_buf text;    /* scratch of a delivery's input */
-    tr_buf key;     /* scratch of order.c */
-    unsigned depth;
+    tr_arena arena;         /* of a publish */
+    tr_buf text;            /* scratch of a delivery's input */
+    tr_buf key;             /* scratch of order.c */
+    unsigned depth, relays; /* of the event being published */
     uint64_t news;
     /* deliveries */
     size_t pending, kept_bytes;

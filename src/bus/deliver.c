@@ -356,7 +356,7 @@ tr_outcome tr__bus_deliver_inside(tr_bus *b, tr_target *t, tr_view input)
         tr_view name = tr__arn_name(arn, "events", "event-bus/");
         if (!tr_bus_find(b, TR_RES_BUS, name))
             return (tr_outcome){.code = "NO_RESOURCE", .message = "The event bus does not exist."};
-        if (b->depth >= TR__BUS_HOPS_MAX)
+        if (b->depth >= TR__BUS_HOPS_MAX || b->relays >= TR__BUS_RELAYS_MAX)
             return (tr_outcome){.code = "THIRD_ACCOUNT_HOP_DETECTED",
                                 .message = "The event went through too many buses."};
         const tr_publish publish = {.text = input, .replayed = b->replaying};

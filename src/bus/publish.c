@@ -115,7 +115,7 @@ int tr__bus_relay(tr_bus *b, tr_view bus_name, const tr_publish *p, tr_error *er
     if (b->pending >= TR_BUS_PENDING_MAX)
         return tr_fail_service(err, TR_ETHROTTLED, 400, "ThrottlingException",
                                "%d deliveries are pending already", TR_BUS_PENDING_MAX);
-    b->depth++;
+    b->relays = b->depth++ ? b->relays + 1 : 1;
     int e = match(b, res->state, p, &ids, &count, err);
     for (size_t i = 0; e == 0 && i < count; i++) {
         e = to_targets(b, (const tr_matched *)(uintptr_t)ids[i], p, &index, &event);

@@ -121,12 +121,10 @@ void tr__bus_send_collect(tr_bus *b)
 
 static void set_message(tr_attempt *a, tr_view text)
 {
-    size_t len = text.len < sizeof a->message - 1 ? text.len : sizeof a->message - 1;
-    while (len < text.len && len && ((uint8_t)text.ptr[len] & 0xc0) == 0x80)
-        len--;
-    if (len)
-        memcpy(a->message, text.ptr, len);
-    a->message[len] = 0;
+    tr_view shown = tr_utf8_cut(text, sizeof a->message - 1);
+    if (shown.len)
+        memcpy(a->message, shown.ptr, shown.len);
+    a->message[shown.len] = 0;
     a->outcome.message = a->message;
 }
 

@@ -77,6 +77,16 @@ static int read_items(tr__query *q, tr_json_reader *r, tr__query_item_fn *on_ite
     return r->token == TR_JSON_ARRAY_END ? 0 : bad_page(q, err);
 }
 
+/* Where the next page begins. One that cannot be kept must not look like the end. */
+static int keep_next(tr__query *q, tr_view key, tr_error *err)
+{
+    tr_buf_put_view(&q->next, key);
+    int e = tr_buf_status(&q->next);
+    return e ? tr_fail(err, e, "the LastEvaluatedKey of a %s has %zu bytes: %s", q->operation, key.len,
+                       tr_strerror(e))
+             : 0;
+}
+
 /* One answer: its items are handed out, its LastEvaluatedKey is kept in q->next. */
 static int read_page(tr__query *q, tr_view body, tr__query_item_fn *on_item, void *ctx, tr_error *err)
 {
@@ -93,7 +103,7 @@ static int read_page(tr__query *q, tr_view body, tr__query_item_fn *on_item, voi
             e = read_items(q, &r, on_item, ctx, err);
         } else if (tr_view_is(name, "LastEvaluatedKey")) {
             if (tr_json_next(&r) == TR_JSON_OBJECT && tr_json_raw(&r, &key) == 0)
-                tr_buf_put_view(&q->next, key);
+                e = keep_next(q, key, err);
             else if (r.token != TR_JSON_NULL)
                 e = bad_page(q, err);
         } else {

@@ -64,9 +64,25 @@ bool tr_failure_needs_client(const char *destination)
     return kind && kind->client;
 }
 
+/* A copy that is UTF-8, where the text is not. */
+static bool mend(tr_view *text, tr_arena *arena)
+{
+    if (tr_utf8_valid(*text))
+        return true;
+    *text = tr_arena_copy(arena, *text);
+    tr_utf8_mend((char *)(uintptr_t)text->ptr, text->len); /* our own copy */
+    return text->ptr != NULL;
+}
+
 int tr_failure_put(tr_failure_sink *sink, const tr_failure *failure, tr_error *err)
 {
-    return sink->put(sink, failure, err);
+    tr_arena arena;
+    tr_failure clean = *failure;
+    tr_arena_init(&arena, TR__FAILURE_MAX);
+    bool ok = mend(&clean.error_type, &arena) && mend(&clean.error_message, &arena);
+    int e = ok ? sink->put(sink, &clean, err) : tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
+    tr_arena_done(&arena);
+    return e;
 }
 
 static int unreadable(tr_error *err)

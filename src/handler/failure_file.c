@@ -125,19 +125,6 @@ static int append(file_sink *s, tr_view line, tr_error *err)
     return e == TR_ENOTFOUND ? TR_EIO : e;
 }
 
-/* Text of programs may be any bytes; JSON must be UTF-8. */
-static tr_view as_utf8(tr_view text, tr_arena *arena)
-{
-    if (tr_utf8_valid(text))
-        return text;
-    tr_view copy = tr_arena_copy(arena, text);
-    char *bytes = (char *)(uintptr_t)copy.ptr;
-    for (size_t i = 0; i < copy.len; i++)
-        if ((unsigned char)bytes[i] >= 0x80)
-            bytes[i] = '?';
-    return copy;
-}
-
 /* Why it was given up, where the record does not say it itself: as a member, in place of the last brace. */
 static void add_cause(const tr_failure *f, tr_buf *line)
 {
@@ -151,8 +138,8 @@ static void add_cause(const tr_failure *f, tr_buf *line)
         tr_buf_put_str(line, ",\"responsePayload\":");
         tr_json_write_init(&w, line);
         tr_json_begin_object(&w);
-        tr_json_member_string(&w, "errorType", as_utf8(f->error_type, &arena));
-        tr_json_member_string(&w, "errorMessage", as_utf8(f->error_message, &arena));
+        tr_json_member_string(&w, "errorType", f->error_type);
+        tr_json_member_string(&w, "errorMessage", f->error_message);
         tr_json_end_object(&w);
         tr_buf_putc(line, '}');
     }

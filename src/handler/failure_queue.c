@@ -85,15 +85,12 @@ static int find_url(queue_sink *s, tr_error *err)
 /* SQS takes no empty attribute; texts are cut, not within a character. */
 static void attribute(tr_json_writer *w, const char *name, tr_view text)
 {
-    size_t n = text.len < TEXT_MAX ? text.len : TEXT_MAX;
-    while (n < text.len && n && ((uint8_t)text.ptr[n] & 0xc0) == 0x80)
-        n--;
-    if (!n)
+    if (!text.len)
         return;
     tr_json_name(w, name);
     tr_json_begin_object(w);
     tr_json_member_cstring(w, "DataType", "String");
-    tr_json_member_string(w, "StringValue", tr_view_of(text.ptr, n));
+    tr_json_member_string(w, "StringValue", tr_utf8_cut(text, TEXT_MAX));
     tr_json_end_object(w);
 }
 

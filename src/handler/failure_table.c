@@ -55,15 +55,6 @@ static void number(tr_json_writer *w, const char *name, uint64_t value)
     typed(w, name, "N", tr_view_of(text, (size_t)n));
 }
 
-/* At most `max` bytes, and not within a character. */
-static tr_view cut(tr_view text, size_t max)
-{
-    size_t n = text.len < max ? text.len : max;
-    while (n < text.len && n && ((uint8_t)text.ptr[n] & 0xc0) == 0x80)
-        n--;
-    return tr_view_of(text.ptr, n);
-}
-
 /* ------------------------------------------------------------------------------------------------ put */
 
 static int put_part(table_sink *s, const char *id, uint64_t part, tr_view text, tr_buf *body, tr_error *err)
@@ -94,7 +85,7 @@ static int put_parts(table_sink *s, const char *id, const tr_failure *f, uint64_
         e = tr_fail(err, tr_buf_status(&text), "a failure record is too large");
     tr_view rest = tr_buf_view(&text);
     for (*ret_parts = 0; !e && rest.len; ++*ret_parts) {
-        tr_view part = cut(rest, PART_BYTES);
+        tr_view part = tr_utf8_cut(rest, PART_BYTES);
         e = put_part(s, id, *ret_parts, part, body, err);
         rest = tr_view_of(rest.ptr + part.len, rest.len - part.len);
     }
@@ -119,10 +110,10 @@ static int put_item(table_sink *s, const tr_failure *f, tr_buf *body, tr_error *
     tr_json_begin_object(&w);
     typed(&w, "id", "S", tr_view_str(id));
     typed(&w, "time", "S", tr_view_str(time));
-    typed(&w, "source", "S", cut(f->source, TEXT_MAX));
+    typed(&w, "source", "S", tr_utf8_cut(f->source, TEXT_MAX));
     number(&w, "attempts", f->attempts);
-    typed(&w, "error_type", "S", cut(f->error_type, TEXT_MAX));
-    typed(&w, "error_message", "S", cut(f->error_message, TEXT_MAX));
+    typed(&w, "error_type", "S", tr_utf8_cut(f->error_type, TEXT_MAX));
+    typed(&w, "error_message", "S", tr_utf8_cut(f->error_message, TEXT_MAX));
     if (whole) {
         typed(&w, "record", "S", f->record);
         typed(&w, "event", "S", f->event);
@@ -232,7 +223,8 @@ static int read_entry(table_sink *s, tr_view id, reading *r, tr_error *err)
     int e = get(s, id, take_item, r, err);
     for (uint64_t i = 0; !e && i < r->parts; i++) {
         char name[ID_MAX + 24];
-        int n = snprintf(name, sizeof name, "%.*s#%llu", TR_FMT(cut(id, ID_MAX)), (unsigned long long)i);
+        int n =
+            snprintf(name, sizeof name, "%.*s#%llu", TR_FMT(tr_utf8_cut(id, ID_MAX)), (unsigned long long)i);
         e = get(s, tr_view_of(name, (size_t)n), take_part, r, err);
     }
     if (e || !r->parts)
@@ -351,7 +343,8 @@ static int table_remove(tr_failure_sink *base, tr_view id, tr_error *err)
         e = delete_item(s, id, err);
     for (uint64_t i = 0; !e && i < r.parts; i++) {
         char name[ID_MAX + 24];
-        int n = snprintf(name, sizeof name, "%.*s#%llu", TR_FMT(cut(id, ID_MAX)), (unsigned long long)i);
+        int n =
+            snprintf(name, sizeof name, "%.*s#%llu", TR_FMT(tr_utf8_cut(id, ID_MAX)), (unsigned long long)i);
         e = delete_item(s, tr_view_of(name, (size_t)n), err);
     }
     return e;

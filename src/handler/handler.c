@@ -70,6 +70,7 @@ void tr__event_fail(tr__event *event, int code, const char *type, const char *fo
     va_start(args, format);
     (void)vsnprintf(message, sizeof message, format, args);
     va_end(args);
+    tr_utf8_mend(message, strlen(message)); /* what programs write may be any bytes, and it is cut */
     tr_handler_result result = {
         .code = code, .error_type = tr_view_str(type), .error_message = tr_view_str(message)};
     tr__event_finish(event, &result);
@@ -101,6 +102,10 @@ static void on_deadline(uv_timer_t *timer)
 
 void tr__handler_pump(tr_handler *h)
 {
+    if (h->pumping) /* an event ended at its start: the loop below starts the next, not a call within a call
+                     */
+        return;
+    h->pumping = true;
     while (h->waiting.first && h->running_count < h->options.concurrency && !h->closing) {
         tr__event *e = h->waiting.first;
         list_remove(&h->waiting, e);
@@ -109,6 +114,7 @@ void tr__handler_pump(tr_handler *h)
         e->deadline_ms = tr_clock_mono_ms() + h->options.timeout_ms;
         h->kind->start(h, e);
     }
+    h->pumping = false;
     set_timer(h);
 }
 

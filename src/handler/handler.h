@@ -60,7 +60,7 @@ struct tr_handler {
     const tr__handler_kind *kind;
     tr__loop *loop;
     uv_timer_t timer; /* of the nearest deadline */
-    bool timer_open, closing;
+    bool timer_open, closing, pumping;
     char **environment; /* of processes, NULL-terminated */
     tr__event_list waiting, running;
     size_t running_count;

@@ -26,6 +26,7 @@ typedef struct worker {
     tr__process *process;
     tr_http_request *waiting; /* its GET next; NULL unless idle */
     tr__event *event;         /* NULL unless busy */
+    int64_t since_ms;         /* monotonic: of its start, or its last answer */
     bool leaving;             /* to be replaced: gets no more events */
 } worker;
 
@@ -149,7 +150,7 @@ static int start_worker(lambda *l, tr_error *err)
     worker *w = tr_calloc(1, sizeof *w);
     if (!w)
         return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
-    *w = (worker){.l = l, .number = ++l->last_number};
+    *w = (worker){.l = l, .number = ++l->last_number, .since_ms = tr_clock_mono_ms()};
     tr_arena arena;
     tr_arena_init(&arena, 16 << 20);
     const char *args[] = {l->interpreter, l->flag, l->bootstrap, l->file, l->function, NULL};
@@ -343,7 +344,7 @@ static void on_request(void *ctx, tr_http_request *request)
         return;
     }
     if (tr_view_is(path, "invocation/next")) {
-        if (w->leaving || w->waiting) {
+        if (w->leaving || w->waiting || w->event) {
             tr_http_respond_bytes(request, 410, "application/json", TR_VIEW("{}"));
             return;
         }
@@ -370,6 +371,7 @@ static void on_request(void *ctx, tr_http_request *request)
         return;
     }
     w->event = NULL;
+    w->since_ms = tr_clock_mono_ms();
     if (tr_view_is(tail, "/error"))
         fail_with(e, request->body);
     else
@@ -498,14 +500,29 @@ static void lambda_start(tr_handler *h, tr__event *e)
     assign(h->state);
 }
 
-static void lambda_expire(tr_handler *h, tr__event *e)
+static void end_worker(worker *w)
 {
-    worker *w = e->of_kind;
-    if (!w || e->of_kind == h->state)
-        return;
     w->event = NULL;
     w->leaving = true;
     tr__process_kill(w->process);
+}
+
+/* Nobody asked for the event in all its time: those that were loading, or busy behind an answer, for about as
+ * long hang. */
+static void end_hung(lambda *l)
+{
+    int64_t since = tr_clock_mono_ms() - l->h->options.timeout_ms / 2;
+    for (worker *w = l->workers; w; w = w->next)
+        if (!w->waiting && !w->event && !w->leaving && w->since_ms <= since)
+            end_worker(w);
+}
+
+static void lambda_expire(tr_handler *h, tr__event *e)
+{
+    if (!e->of_kind)
+        end_hung(h->state);
+    else if (e->of_kind != h->state)
+        end_worker(e->of_kind);
 }
 
 static void lambda_restart(tr_handler *h)

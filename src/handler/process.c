@@ -7,6 +7,7 @@
 #define INPUT_MAX      ((size_t)64 << 20)
 #define ERROR_LINE_MAX ((size_t)64 << 10)
 #define STOP_STEP_MS   2000
+#define DRAIN_STEP_MS  250 /* after the exit, twice: what it wrote has been read by then */
 
 /* One of its outputs, cut into lines. */
 typedef struct output {
@@ -27,7 +28,7 @@ struct tr__process {
     int64_t status;
     int signal;
     unsigned handles; /* not closed yet */
-    bool exited, input_open, input_ending, told, term_sent;
+    bool exited, input_open, input_ending, told, term_sent, drained;
     char chunk[65536];
 };
 
@@ -86,15 +87,28 @@ static void close_output(tr__process *p, output *o)
     maybe_over(p);
 }
 
+/* Pipes are looked at between two timers, so at the second one they are empty of what the child wrote. */
+static void on_drain_timer(uv_timer_t *timer)
+{
+    tr__process *p = timer->data;
+    if (p->drained) {
+        (void)uv_timer_stop(timer);
+        close_output(p, &p->outputs[0]);
+        close_output(p, &p->outputs[1]);
+    }
+    p->drained = true;
+}
+
 static void on_child_exit(uv_process_t *child, int64_t status, int signal)
 {
     tr__process *p = child->data;
     p->exited = true;
     p->status = status;
     p->signal = signal;
-    (void)uv_timer_stop(&p->timer);
-    /* what it left running must not keep our ends of the pipes open */
+    /* what it left running must not keep our ends of the pipes open; what has a session of its own is not
+     * reached by this, and not waited for */
     (void)kill(-child->pid, SIGKILL);
+    (void)uv_timer_start(&p->timer, on_drain_timer, DRAIN_STEP_MS, DRAIN_STEP_MS);
     maybe_over(p);
 }
 

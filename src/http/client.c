@@ -388,7 +388,9 @@ static void begin(tr__transfer *transfer)
 
 static void begin_waiting(tr_http_client *client)
 {
-    while (client->waiting.first && client->active.count < client->options.max_connections)
+    /* not from within libcurl, which takes none then; the check after it begins what has come */
+    while (!client->in_curl && client->waiting.first &&
+           client->active.count < client->options.max_connections)
         begin(client->waiting.first);
 }
 
@@ -541,7 +543,7 @@ int tr_http_client_send(tr_http_client *client, const tr_http_call *call, tr_htt
     transfer->id = ++client->last_id;
     transfer->deadline_ms = call->timeout_ms > 0 ? tr_clock_mono_ms() + call->timeout_ms : 0;
     link_last(&client->waiting, transfer);
-    if (call->on_bytes)
+    if (call->on_bytes && !client->in_curl)
         begin(transfer);
     else
         begin_waiting(client);
@@ -570,8 +572,8 @@ void tr_http_client_cancel(tr_http_client *client, uint64_t id)
     if (!transfer)
         return;
     transfer->canceled = true;
-    if (client
-            ->in_curl) { /* called from on_bytes: returning from there ends it, or the check after it does */
+    /* called from on_bytes: returning from there ends it, or the check after it does */
+    if (client->in_curl && transfer->added) {
         client->any_canceled = true;
         return;
     }

@@ -117,18 +117,11 @@ static void on_timer(uv_timer_t *handle)
     fire(handle->data);
 }
 
-static void start_timer(void *ctx)
+/* Runs fn in one of the loop's next turns at the earliest, also if it is due by now. */
+static void arm(struct timer *timer)
 {
-    struct timer *timer = ctx;
     tr__loop *loop = timer->loop;
     int64_t left_ms = (timer->due_ns - tr_clock_mono_ns() + 999999) / 1000000;
-    if (loop->stopped || left_ms <= 0) {
-        tr__loop_fn *fn = timer->fn;
-        void *fn_ctx = timer->ctx;
-        tr_free(timer);
-        fn(fn_ctx);
-        return;
-    }
     (void)uv_timer_init(&loop->uv, &timer->handle);
     timer->handle.data = timer;
     timer->prev = NULL;
@@ -137,7 +130,21 @@ static void start_timer(void *ctx)
         loop->timers->prev = timer;
     loop->timers = timer;
     uv_update_time(&loop->uv); /* the loop's clock stands while callbacks run, and would fire too early */
-    (void)uv_timer_start(&timer->handle, on_timer, (uint64_t)left_ms, 0);
+    (void)uv_timer_start(&timer->handle, on_timer, left_ms > 0 ? (uint64_t)left_ms : 0, 0);
+}
+
+/* As a task: what is due already runs at once. */
+static void start_timer(void *ctx)
+{
+    struct timer *timer = ctx;
+    if (!timer->loop->stopped && timer->due_ns > tr_clock_mono_ns()) {
+        arm(timer);
+        return;
+    }
+    tr__loop_fn *fn = timer->fn;
+    void *fn_ctx = timer->ctx;
+    tr_free(timer);
+    fn(fn_ctx);
 }
 
 int tr__loop_schedule(tr__loop *loop, int64_t delay_ms, tr__loop_fn *fn, void *ctx)
@@ -153,7 +160,7 @@ int tr__loop_schedule(tr__loop *loop, int64_t delay_ms, tr__loop_fn *fn, void *c
     timer->ctx = ctx;
     timer->due_ns = tr_clock_mono_ns() + (delay_ms < most ? delay_ms : most) * 1000000;
     if (tr__loop_on_thread(loop) && !loop->stopped)
-        start_timer(timer);
+        arm(timer);
     else
         tr__loop_post_task(loop, &timer->task, start_timer, timer);
     return 0;

@@ -39,6 +39,21 @@ static bool is_word(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$';
 }
 
+/* The character that a text begins with; a byte that begins none stands for itself. */
+static tr_view letter_at(tr_view text, uint32_t *ret_code)
+{
+    uint8_t lead = (uint8_t)text.ptr[0];
+    size_t len = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+    tr_view letter = tr_view_of(text.ptr, len < text.len ? len : text.len);
+    *ret_code = lead;
+    if (letter.len == 1 || !tr_utf8_valid(letter))
+        return tr_view_of(text.ptr, 1);
+    *ret_code = lead & (0x7fU >> len);
+    for (size_t i = 1; i < len; i++)
+        *ret_code = *ret_code << 6 | ((uint8_t)text.ptr[i] & 0x3f);
+    return letter;
+}
+
 /* What the service says about text that is not JSON, as far as it was seen. */
 static int fail_json(struct tr__compiler *c)
 {
@@ -52,6 +67,8 @@ static int fail_json(struct tr__compiler *c)
     if (at >= c->json.len)
         return tr__pattern_fail(c, "Unexpected end-of-input");
     char byte = c->json.ptr[at];
+    uint32_t code_point;
+    tr_view letter = letter_at(tr_view_of(c->json.ptr + at, c->json.len - at), &code_point);
     bool value = strcmp(error, "a value is not valid") == 0 || strcmp(error, "a number is not valid") == 0;
     if (value && is_word(byte) && !(byte >= '0' && byte <= '9')) {
         size_t end = at;
@@ -65,9 +82,10 @@ static int fail_json(struct tr__compiler *c)
     }
     if (strcmp(error, "a member's name is missing") == 0)
         return tr__pattern_fail(
-            c, "Unexpected character ('%c' (code %d)): was expecting double-quote to start field name", byte,
-            (uint8_t)byte);
-    return tr__pattern_fail(c, "Unexpected character ('%c' (code %d)): %s", byte, (uint8_t)byte, error);
+            c, "Unexpected character ('%.*s' (code %u)): was expecting double-quote to start field name",
+            TR_FMT(letter), code_point);
+    return tr__pattern_fail(c, "Unexpected character ('%.*s' (code %u)): %s", TR_FMT(letter), code_point,
+                            error);
 }
 
 int tr__pattern_next(struct tr__compiler *c, tr_json_token *ret_token)

@@ -77,12 +77,9 @@ static uint64_t hash_text(tr_view text)
 
 void tr__pg_put_name(tr_buf *out, const char *prefix, tr_view name)
 {
-    size_t room = TR__PG_NAME_MAX - strlen(prefix), len = name.len;
-    bool cut = len > room;
-    if (cut)
-        len = room - 17;
-    while (cut && len && ((uint8_t)name.ptr[len] & 0xc0) == 0x80) /* at a character's start */
-        len--;
+    size_t room = TR__PG_NAME_MAX - strlen(prefix);
+    bool cut = name.len > room;
+    size_t len = tr_utf8_cut(name, cut ? room - 17 : room).len;
     tr_buf_putc(out, '"');
     tr_buf_put_str(out, prefix);
     for (size_t i = 0; i < len; i++) {

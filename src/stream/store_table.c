@@ -258,15 +258,6 @@ static void remove_parts(table_store *ts, uint64_t version, uint64_t parts)
     }
 }
 
-/** At most PART_BYTES, and not within a character. */
-static size_t cut(tr_view state)
-{
-    size_t n = state.len < PART_BYTES ? state.len : PART_BYTES;
-    while (n < state.len && n > 0 && ((uint8_t)state.ptr[n] & 0xc0) == 0x80)
-        n--;
-    return n;
-}
-
 /** Whether the version that stands there is a save of ours whose answer was lost: then the next one goes on
  * from it. */
 static bool was_ours(table_store *ts)
@@ -290,7 +281,7 @@ static int save_once(table_store *ts, tr_view state, tr_error *err)
     uint64_t parts = 0;
     tr_view rest = state;
     while (state.len > PART_BYTES && rest.len) {
-        size_t n = cut(rest);
+        size_t n = tr_utf8_cut(rest, PART_BYTES).len;
         part_name(ts, ts->version + 1, parts++, id, sizeof id);
         int code = put_part(ts, id, tr_view_of(rest.ptr, n), err);
         if (code)

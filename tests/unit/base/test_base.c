@@ -16,6 +16,43 @@ static void errors_have_texts(void **state)
     assert_int_equal(tr_fail(NULL, TR_EIO, "x"), TR_EIO);
 }
 
+/* Messages are put into JSON, which must be UTF-8. */
+static void messages_are_utf8_whatever_they_are_made_of(void **state)
+{
+    (void)state;
+    tr_error err;
+    char text[TR_ERROR_MESSAGE_MAX * 2];
+    for (size_t before = 0; before < 5; before++) { /* the cut falls on each byte of a character */
+        memset(text, 'x', before);
+        for (size_t at = before; at + 4 < sizeof text; at += 4)
+            memcpy(text + at, "\xf0\x9f\x8c\x8a", 4);
+        text[sizeof text - 4] = 0;
+        (void)tr_fail(&err, TR_EIO, "%s", text);
+        assert_true(tr_utf8_valid(tr_view_str(err.message)));
+        assert_true(strlen(err.message) > TR_ERROR_MESSAGE_MAX - 8);
+        assert_null(strchr(err.message, '?'));
+    }
+    (void)tr_fail(&err, TR_EIO, "%s", "caf\xe9 \xc3\xa9 \xff");
+    assert_string_equal(err.message, "caf? \xc3\xa9 ?");
+}
+
+static void text_is_cut_between_characters(void **state)
+{
+    (void)state;
+    static const char *const cuts[] = {
+        "", "a", "a", "a\xc3\xa9", "a\xc3\xa9", "a\xc3\xa9", "a\xc3\xa9\xe2\x82\xac"};
+    for (size_t max = 0; max < TR_COUNT(cuts); max++)
+        assert_true(tr_view_is(tr_utf8_cut(TR_VIEW("a\xc3\xa9\xe2\x82\xac"), max), cuts[max]));
+    assert_true(tr_view_is(tr_utf8_cut(TR_VIEW("abc"), 3), "abc"));
+    /* of what is no text as much is taken as was asked for, so that parts come to an end */
+    assert_int_equal(tr_utf8_cut(TR_VIEW("\x80\x80\x80\x80\x80\x80\x80\x80"), 6).len, 6);
+    assert_int_equal(tr_utf8_cut(TR_VIEW("\x80\x80\x80"), 2).len, 2);
+    char bytes[] = "\xe2\x82 \xe2\x82\xac \xc0\x80 \xed\xa0\x80 \xf4";
+    tr_utf8_mend(bytes, sizeof bytes - 1);
+    assert_string_equal(bytes, "?? \xe2\x82\xac ?? ??? ?");
+    tr_utf8_mend(NULL, 0);
+}
+
 static void arenas_keep_their_limit(void **state)
 {
     (void)state;
@@ -173,6 +210,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_have_texts),
+        cmocka_unit_test(messages_are_utf8_whatever_they_are_made_of),
+        cmocka_unit_test(text_is_cut_between_characters),
         cmocka_unit_test(arenas_keep_their_limit),
         cmocka_unit_test(buffers_fail_once_and_stay_failed),
         cmocka_unit_test(times_go_both_ways),

@@ -239,6 +239,39 @@ static void put_events_size_is_a_setting(void **state)
     tr_buf_done(&body);
 }
 
+/* Each event would come back 20 times, each of these 20 times, and so on. */
+static void buses_that_lead_in_circles_are_left(void **state)
+{
+    embedded e;
+    tr_buf out, body;
+    (void)state;
+    tr_buf_init(&out, 1 << 20);
+    tr_buf_init(&body, 1 << 20);
+    embedded_open(&e, NULL);
+    SQS("CreateQueue", "{\"QueueName\":\"q\"}");
+    for (int rule = 0; rule < 4; rule++) {
+        tr_buf_reset(&body);
+        tr_buf_printf(&body, "{\"Name\":\"r%d\",\"EventPattern\":\"{\\\"source\\\":[\\\"s\\\"]}\"}", rule);
+        EVENTS("PutRule", tr_buf_cstr(&body));
+        tr_buf_reset(&body);
+        tr_buf_printf(&body, "{\"Rule\":\"r%d\",\"Targets\":[", rule);
+        for (int target = 0; target < 5; target++)
+            tr_buf_printf(&body, "%s{\"Id\":\"%d\",\"Arn\":\"%s\",\"DeadLetterConfig\":{\"Arn\":\"%s\"}}",
+                          target ? "," : "", target, BUS_ARN("default"), QUEUE_ARN("q"));
+        tr_buf_put_str(&body, "]}");
+        EVENTS("PutTargets", tr_buf_cstr(&body));
+    }
+    EVENTS("PutEvents", PUT);
+    expect(&out, "\"FailedEntryCount\":0");
+    receive(e.client, "q", &out);
+    expect(&out, "THIRD_ACCOUNT_HOP_DETECTED");
+    EVENTS("PutEvents", PUT); /* each event anew */
+    expect(&out, "\"FailedEntryCount\":0");
+    tr_buf_done(&out);
+    tr_buf_done(&body);
+    embedded_close(&e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +281,7 @@ int main(void)
         cmocka_unit_test(order_is_kept_per_key),
         cmocka_unit_test(rates_hold_back),
         cmocka_unit_test(put_events_size_is_a_setting),
+        cmocka_unit_test(buses_that_lead_in_circles_are_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

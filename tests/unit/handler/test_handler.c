@@ -3,6 +3,7 @@
 
 #include <tailrace/handler.h>
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -343,6 +344,76 @@ static void code_that_cannot_run_is_found_before_any_event(void **state)
     assert_int_equal(checked(w, each, "A=b cat", ""), 0);
 }
 
+/* What has left for a session of its own keeps the pipes of its parent open for as long as it likes. */
+static void a_process_that_leaves_another_behind_is_over_when_it_exits(void **state)
+{
+    world *w = *state;
+    char command[128];
+    tr_handler *h = open_handler(w, TR_HANDLER_EXEC_EACH,
+                                 "setsid sh -c 'echo $$ > pid; exec sleep 600' & "
+                                 "while ! test -s pid; do sleep 0.01; done; echo 'caf\xe9' >&2; exit 3",
+                                 120000);
+    const char *said = outcome(h, "{}");
+    (void)snprintf(command, sizeof command, "kill $(cat %s/pid)", w->dir);
+    assert_int_equal(system(command), 0);
+    assert_string_equal(said, "-9 Runtime.ExitError exit status 3: caf?");
+    tr_handler_free(h);
+}
+
+static void set_stack(size_t bytes)
+{
+    pthread_attr_t attr;
+    assert_int_equal(pthread_attr_init(&attr), 0);
+    assert_int_equal(pthread_attr_setstacksize(&attr, bytes), 0);
+    assert_int_equal(pthread_setattr_default_np(&attr), 0);
+    (void)pthread_attr_destroy(&attr);
+}
+
+/* Not one call within the other, for which the stack here has no room. */
+static void each_that_cannot_start_is_told_however_many_wait(void **state)
+{
+    world *w = *state;
+    enum { EVENTS = 120 };
+    char go[128], command[256];
+    int counts[3] = {0};
+    (void)snprintf(go, sizeof go, "%s.go", w->dir);
+    (void)snprintf(command, sizeof command, "while ! test -e %s; do sleep 0.01; done", go);
+    set_stack((size_t)256 << 10);
+    tr_handler *h = open_handler(w, TR_HANDLER_EXEC_EACH, command, 600000);
+    set_stack((size_t)8 << 20);
+    for (int i = 0; i < EVENTS; i++) /* the first of them runs, the others wait for it */
+        assert_int_equal(tr_handler_invoke(h, TR_VIEW("{}"), count_down, counts), 0);
+    tr_handler_restart(h);              /* all of them have arrived */
+    assert_int_equal(rmdir(w->dir), 0); /* where the programs should run */
+    FILE *f = fopen(go, "w");
+    assert_non_null(f);
+    (void)fclose(f);
+    assert_int_equal(tr_handler_invoke_wait(h, TR_VIEW("{}"), NULL, NULL), TR_EINVAL);
+    tr_handler_free(h);
+    (void)unlink(go);
+    assert_int_equal(counts[0], 1);
+    assert_int_equal(counts[2], EVENTS - 1);
+}
+
+/* Events that nobody asks for time out, and the process that did not ask is replaced. */
+static void code_that_hangs_while_it_loads_is_started_again(void **state)
+{
+    world *w = *state;
+    write_file(w, "slow.py",
+               "import os, time\n"
+               "if not os.path.exists('once'):\n"
+               "    open('once', 'w').close()\n"
+               "    time.sleep(1000)\n"
+               "def handler(event, context): return 'here'\n");
+    tr_handler *h = open_handler(w, TR_HANDLER_LAMBDA, "slow.handler", 2000);
+    assert_non_null(strstr(outcome(h, "{}"), "-11 Sandbox.Timedout"));
+    const char *said = "";
+    for (int i = 0; i < 30 && strcmp(said, "0 \"here\"") != 0; i++) /* a busy machine loads slowly */
+        said = outcome(h, "{}");
+    assert_string_equal(said, "0 \"here\"");
+    tr_handler_free(h);
+}
+
 static void options_are_checked(void **state)
 {
     (void)state;
@@ -380,6 +451,9 @@ int main(void)
         T(events_run_at_the_same_time_where_asked),
         T(canceling_ends_what_runs_and_the_next_event_meets_a_fresh_process),
         T(code_that_cannot_run_is_found_before_any_event),
+        T(a_process_that_leaves_another_behind_is_over_when_it_exits),
+        T(each_that_cannot_start_is_told_however_many_wait),
+        T(code_that_hangs_while_it_loads_is_started_again),
         T(options_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,6 +23,7 @@ struct outcome {
     tr_error err;
     size_t stop_after;
     struct outcome *cancel; /* in the reply */
+    struct outcome *more;   /* three to be sent in between */
 };
 
 static void init_client(void *ctx)
@@ -357,6 +358,55 @@ static void streams_come_piece_by_piece(void **state)
     serving_stop(&s);
 }
 
+/* What is asked for while libcurl is at work waits until it is done. */
+static bool ask_in_between(void *ctx, tr_view bytes)
+{
+    struct outcome *o = ctx, *more = o->more;
+    tr_buf_put_view(&o->pieces, bytes);
+    for (int i = 0; i < 3 && !more[i].id; i++)
+        send_it(&more[i]);
+    if (!more[2].done)
+        tr_http_client_cancel(o->asking->client, more[2].id);
+    return true;
+}
+
+static void requests_are_taken_from_within_a_stream(void **state)
+{
+    (void)state;
+    struct serving s;
+    struct asking a;
+    struct outcome o, more[3];
+    char flood[200], quick[200];
+    serving_start(&s, (tr_http_options){0});
+    asking_start(&a, (tr_http_client_options){.max_connections = 1});
+    url_of(&s, "/flood/16", flood);
+    url_of(&s, "/echo", quick);
+    tr_http_call plain = {.method = "GET", .url = quick},
+                 stream = {.method = "GET", .url = quick, .on_bytes = on_piece};
+    outcome_init(&more[0], &a, &plain);
+    outcome_init(&more[1], &a, &stream);
+    outcome_init(&more[2], &a, &plain);
+    tr_http_call call = {.method = "GET", .url = flood, .on_bytes = ask_in_between};
+    outcome_init(&o, &a, &call);
+    o.more = more;
+    tr__loop_call(a.loop, send_it, &o);
+    wait_for_count(&o.done, 1);
+    for (int i = 0; i < 3; i++)
+        wait_for_count(&more[i].done, 1);
+    assert_int_equal(o.code, 0);
+    assert_int_equal(o.pieces.len, 16 << 20);
+    assert_int_equal(more[0].code, 0);
+    assert_int_equal(more[0].status, 200);
+    assert_int_equal(more[1].code, 0);
+    assert_int_equal(more[1].status, 200);
+    assert_int_equal(more[2].code, TR_ECANCELED);
+    outcome_done(&o);
+    for (int i = 0; i < 3; i++)
+        outcome_done(&more[i]);
+    tr__loop_free(a.loop);
+    serving_stop(&s);
+}
+
 static void cancel_it(void *ctx)
 {
     struct outcome *o = ctx;
@@ -561,6 +611,7 @@ int main(void)
         cmocka_unit_test(failures_are_told_apart),
         cmocka_unit_test(broken_answers_are_errors),
         cmocka_unit_test(streams_come_piece_by_piece),
+        cmocka_unit_test(requests_are_taken_from_within_a_stream),
         cmocka_unit_test(requests_can_be_canceled),
         cmocka_unit_test(connections_closed_by_the_server_are_replaced),
         cmocka_unit_test(a_request_is_sent_once),

@@ -126,6 +126,10 @@ static void refuses_what_is_not_json(void **state)
     check_reason("{\"not\": closed mark\"", reason);
     check_reason("{'bad': 1}",
                  "Unexpected character (''' (code 39)): was expecting double-quote to start field name");
+    check_reason("{\"a\": \xc3\xa9}", "Unexpected character ('\xc3\xa9' (code 233)): a number is not valid");
+    check_reason("{\"a\": \xf0\x9f\x8c\x8a}",
+                 "Unexpected character ('\xf0\x9f\x8c\x8a' (code 127754)): a number is not valid");
+    check_reason("{\"a\": \xe2\x82", "Unexpected character ('?' (code 226)): a number is not valid");
     check_reason("", "Unexpected end-of-input");
     check_reason("{\"a\":[1", "Unexpected end-of-input");
     tr_pattern *p;
