@@ -66,6 +66,7 @@ typedef struct tr_schema_operation {
     const char *on_index, *on_stream, *on_bus, *on_snapshots, *on_leases; /**< likewise; NULL: none */
     const char *on_history; /**< the table beside the leases that says who delivers the history */
     const char *on_models;  /**< the table of read models */
+    const char *on_target;  /**< the table that events are copied to */
 } tr_schema_operation;
 /** All of them, ended by one without a name. Static. */
 const tr_schema_operation *tr_schema_operations(void);
@@ -78,6 +79,7 @@ typedef struct tr_schema_iam_options {
     const char *bus;                          /**< NULL: "default" */
     const char *leases;                       /**< lease table of competing consumers; NULL: "leases" */
     const char *models;                       /**< table of read models; NULL: "models" */
+    const char *target;                       /**< table that events are copied to; NULL: "target" */
 } tr_schema_iam_options;
 /** Appends an IAM policy with the least rights for these operations (by name or alias). TR_EINVAL names an
  * unknown one. */

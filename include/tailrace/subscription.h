@@ -18,7 +18,9 @@
  * Order
  * - First the history: what the table held when the subscription began, by timestamp; with equal timestamps
  * by store and aggregate. Within an aggregate always by version: an event whose clock was behind counts as
- * being as old as its predecessor.
+ * being as old as its predecessor. The oldest event may be the last that is found, so nothing comes before
+ * the table was read; where the order across aggregates does not matter, `history` lets events come as they
+ * are read.
  * - Then what was pushed since, in the order of the table's stream; within an aggregate again by version.
  * - Nothing is left out and nothing comes twice where the two meet: the history is read from a snapshot that
  *   the stream continues, or (where the server has none) overlaps with the stream, and every event that came
@@ -35,6 +37,8 @@
  * through to live; then it writes its positions into the lease table, and all share the shards from there on.
  * An aggregate's events come in order, to one worker at a time. If that first worker ends, it goes on when it
  * is started again; if it stays away for longer than failover_ms another one begins with the history anew.
+ * Workers on one machine may have the same `state`: who delivers the history has the file, and if that one
+ * ends, another goes on in it at once.
  * Among several workers an event comes at least once, as it does with all leases; and what the stream has
  * lost is told (`gaps`, and the logger) but not read from the table again, for nobody knows what all of them
  * have had.
@@ -58,6 +62,13 @@ typedef enum tr_subscribe_from {
     TR_FROM_NOW   /**< what is pushed after the start; no history is read */
 } tr_subscribe_from;
 
+/** Order of the history. */
+typedef enum tr_history_order {
+    TR_HISTORY_BY_TIME = 0, /**< by timestamp, across stores; nothing comes before the whole table was read */
+    TR_HISTORY_BY_AGGREGATE /**< as the table is read: an aggregate's events together, by version, the
+                                 aggregates in no order; the first come at once */
+} tr_history_order;
+
 /** Which events. Zero-initialise, set what you need. */
 typedef struct tr_event_selection {
     const char *table; /**< NULL: "events", in the legacy layout the store's id */
@@ -78,7 +89,8 @@ typedef struct tr_subscription_options {
     int64_t from_ms;   /**< for TR_FROM_TIME: ms since 1970 */
     const char *state; /**< The inbox's file; PATH.lock keeps a second one out. Required, unless from is
                           TR_FROM_NOW and there is a fleet. Where it goes on, `from` is not looked at; a file
-                          that was begun for other stores, types or another table is refused. */
+                          that was begun for other stores, types, another order or table is refused. */
+    tr_history_order history;      /**< order of what is in the table already */
     const tr_fleet_options *fleet; /**< Optional: share the work. */
     bool once; /**< end (TR_ECLOSED) when everything that is there has been acknowledged; TR_ECANCELED after
                   60 s without progress */

@@ -42,6 +42,9 @@ static const tr_cli_option options[] = {
      "aggregate: fold these events in too, without pushing them (-: standard input)"},
     {"type", TR_CLI_EVENTS_TYPE, "TYPE",
      "subscribe, publish, pour, project: events of this type; may be given several times"},
+    {"order", TR_CLI_EVENTS_ORDER, "time|aggregate",
+     "subscribe: of what is in the table already: by timestamp, once all of it was\nread (time), or as it is "
+     "read, an aggregate's events by version (aggregate)"},
     {"from", TR_CLI_EVENTS_FROM, "WHERE",
      "subscribe, publish: beginning, now, a time or -15m, and give an earlier\nposition up; without, where "
      "the "
@@ -312,6 +315,7 @@ static void take_text(tr_cli_events *c, int option)
                             [TR_CLI_EVENTS_RULES - TR_CLI_EVENTS_TABLE] = &c->rules,
                             [TR_CLI_EVENTS_WITH - TR_CLI_EVENTS_TABLE] = &c->with,
                             [TR_CLI_EVENTS_SNAPSHOTS - TR_CLI_EVENTS_TABLE] = &c->snapshots,
+                            [TR_CLI_EVENTS_ORDER - TR_CLI_EVENTS_TABLE] = &c->order,
                             [TR_CLI_EVENTS_FROM - TR_CLI_EVENTS_TABLE] = &c->from,
                             [TR_CLI_EVENTS_UNTIL - TR_CLI_EVENTS_TABLE] = &c->until,
                             [TR_CLI_EVENTS_TO - TR_CLI_EVENTS_TABLE] = &c->to,

@@ -28,7 +28,7 @@ typedef struct tr_cli_events {
     bool legacy, force, strict, atomic, reverse, all, stream, once, rebuild;
     const char *expect, *rules, *with, *page_token, *after, *before, *snapshots;
     const char *exec; /* of --exec, which is also what folds an aggregate */
-    const char *from, *until, *to, *state, *bus, *message, *on_failure, *version;
+    const char *order, *from, *until, *to, *state, *bus, *message, *on_failure, *version;
     const char *types[TR_CLI_EVENT_TYPES_MAX];
     size_t type_count;
     uint64_t min, max, limit, parallel, rate, batch, snapshot_every;
@@ -62,6 +62,7 @@ enum {
     TR_CLI_EVENTS_SNAPSHOTS,
     TR_CLI_EVENTS_SNAPSHOT_EVERY,
     TR_CLI_EVENTS_STREAM,
+    TR_CLI_EVENTS_ORDER,
     TR_CLI_EVENTS_FROM,
     TR_CLI_EVENTS_UNTIL,
     TR_CLI_EVENTS_TO,
@@ -87,6 +88,8 @@ uint64_t tr_cli_events_bit(int option);
 int tr_cli_events_expect(const tr_cli_events *c, tr_event_expect *ret_expect, tr_error *err);
 /** --from and --until of pour. TR_EINVAL. */
 int tr_cli_events_times(const tr_cli_events *c, int64_t *ret_from_ms, int64_t *ret_until_ms, tr_error *err);
+/** --order. TR_EINVAL. */
+int tr_cli_events_order(const tr_cli_events *c, tr_history_order *ret_order, tr_error *err);
 /** --message. TR_EINVAL. */
 int tr_cli_events_message(const char *name, tr_message_kind *ret_kind, tr_error *err);
 

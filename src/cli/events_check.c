@@ -49,7 +49,7 @@ static const struct {
     {"get", BIT(MIN) | BIT(MAX) | BIT(REVERSE) | BIT(LIMIT)},
     {"list", BIT(REVERSE) | BIT(LIMIT) | BIT(AFTER) | BIT(BEFORE) | BIT(PAGE_TOKEN) | BIT(ALL)},
     {"aggregate", BIT(MAX) | BIT(AT) | BIT(RULES) | BIT(WITH) | BIT(SNAPSHOTS) | BIT(SNAPSHOT_EVERY) | EXEC},
-    {"subscribe", DESTINATIONS | BIT(ONCE) | FLEET},
+    {"subscribe", DESTINATIONS | BIT(ONCE) | BIT(ORDER) | FLEET},
     {"publish",
      BIT(BUS) | TO_BUS | CODE_HOW | BIT(STATE) | BIT(BATCH) | BIT(TYPE) | BIT(FROM) | BIT(ONCE) | FLEET},
     {"pour", DESTINATIONS | BIT(UNTIL) | BIT(RATE)},
@@ -149,11 +149,14 @@ static int check_destination(const tr_cli_events *c)
 static int check_follow(const tr_cli_events *c, const char *verb)
 {
     tr_subscribe_from from;
+    tr_history_order order;
     int64_t from_ms = 0, until_ms = 0;
     tr_error err;
     int e = check_destination(c);
     if (e)
         return e;
+    if (tr_cli_events_order(c, &order, &err))
+        return tr_cli_usage(c->cli, "%s", err.message);
     if (strcmp(verb, "publish") == 0 && !c->bus)
         return tr_cli_usage(c->cli, "which bus? --bus NAME is needed");
     e = strcmp(verb, "pour") == 0 ? tr_cli_events_times(c, &from_ms, &until_ms, &err)

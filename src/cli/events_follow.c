@@ -28,6 +28,14 @@ int tr_cli_events_from(const char *text, tr_subscribe_from *ret_from, int64_t *r
     return 0;
 }
 
+int tr_cli_events_order(const tr_cli_events *c, tr_history_order *ret_order, tr_error *err)
+{
+    if (c->order && strcmp(c->order, "time") != 0 && strcmp(c->order, "aggregate") != 0)
+        return tr_fail(err, TR_EINVAL, "--order is time or aggregate, not '%s'", c->order);
+    *ret_order = c->order && c->order[0] == 'a' ? TR_HISTORY_BY_AGGREGATE : TR_HISTORY_BY_TIME;
+    return 0;
+}
+
 void tr_cli_events_selection(const tr_cli_events *c, tr_event_selection *ret_selection)
 {
     *ret_selection = (tr_event_selection){.table = c->table,
@@ -55,6 +63,8 @@ int tr_cli_events_state(const tr_cli_events *c, const char *command, const char 
     put_texts(&what, select.stores, select.store_count);
     put_texts(&what, select.types, select.type_count);
     tr_buf_put_str(&what, more ? more : "");
+    if (c->fleet.lease_table)
+        tr_buf_printf(&what, "\n%s", c->fleet.lease_table);
     const char *text = tr_buf_cstr(&what), *table = c->table    ? c->table
                                                     : c->legacy ? "legacy"
                                                                 : TR_EVENT_TABLE;
@@ -122,7 +132,9 @@ static int open_subscription(tr_cli_events *c, const char *command, const char *
                                  .once = c->once,
                                  .logger = tr_cli_logger()};
     tr_cli_events_selection(c, &o.select);
-    int e = tr_cli_events_state(c, command, more, path, sizeof path, err);
+    int e = tr_cli_events_order(c, &o.history, err);
+    if (!e)
+        e = tr_cli_events_state(c, command, more, path, sizeof path, err);
     if (!e && c->from)
         e = tr_cli_events_from(c->from, &o.from, &o.from_ms, err);
     if (!e && c->from && !o.fleet)
@@ -149,8 +161,14 @@ static int run(tr_cli_events *c, const char *command, const char *more, tr_subsc
 int tr_cli_events_subscribe(void *ctx, tr_error *err)
 {
     tr_cli_events *c = ctx;
-    const char *more = c->bus ? c->bus : c->code.given ? c->code.options.target : c->to;
-    return run(c, "events-subscribe", more, TR_FROM_BEGINNING, err);
+    const char *to = c->bus ? c->bus : c->code.given ? c->code.options.target : c->to;
+    tr_history_order order = TR_HISTORY_BY_TIME;
+    char more[4200];
+    (void)snprintf(more, sizeof more, "%.4100s by aggregate", to ? to : "");
+    int e = tr_cli_events_order(c, &order, err);
+    return e ? e
+             : run(c, "events-subscribe", order == TR_HISTORY_BY_AGGREGATE ? more : to, TR_FROM_BEGINNING,
+                   err);
 }
 
 int tr_cli_events_publish(void *ctx, tr_error *err)

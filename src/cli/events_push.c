@@ -431,8 +431,9 @@ static int push_members(tr_cli_events *c, members *m, bool grouped, tr_error *er
     size_t failed;
     int e = tr_eventstore_group_wait(m->list, m->count, &o, &m->arena, &failed, err);
     if (e && failed != SIZE_MAX) {
-        tr_cli_lines at = {.number = m->numbers[failed]};
-        return tr_cli_line_error(&at, e, err);
+        tr_error first = *err; /* its code stays: a group that cannot be is wrong usage as a whole */
+        return tr_fail_service(err, e, first.http_status, first.type, "line %llu: %.1900s",
+                               (unsigned long long)m->numbers[failed], first.message);
     }
     if (m->store_count == 1) /* else it is not told which of the tables is meant */
         e = tr_cli_name_table(m->stores[0], e, err);

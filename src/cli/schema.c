@@ -19,6 +19,7 @@ enum {
     OPT_SNAPSHOTS,
     OPT_LEASES,
     OPT_MODELS,
+    OPT_TARGET,
     OPT_BUS,
     OPT_OPERATIONS,
     OPT_STAGE,
@@ -40,6 +41,7 @@ static const tr_cli_option options[] = {
     {"snapshots", OPT_SNAPSHOTS, "TABLE", "iam: the snapshots' table (snapshots)"},
     {"leases", OPT_LEASES, "TABLE", "iam: the lease table of competing consumers (leases)"},
     {"models", OPT_MODELS, "TABLE", "iam: the table of read models (models)"},
+    {"target", OPT_TARGET, "TABLE", "iam: the table that events are copied to (target)"},
     {"bus", OPT_BUS, "NAME", "iam: the event bus (default)"},
     {"config", OPT_CONFIG, "FILE", "stack: the project (tailrace.yaml, else serverless.yml)"},
     {"stage", OPT_STAGE, "STAGE", "stack: what ${stage} stands for in it"},
@@ -67,13 +69,14 @@ static int print(tr_buf *out)
 static void list_operations(tr_buf *out)
 {
     for (const tr_schema_operation *o = tr_schema_operations(); o->name; o++) {
-        tr_buf_printf(out, "%-26s %-32s %s\n", o->name, o->alias ? o->alias : "", o->actions);
-        const char *const more[] = {o->on_index,  o->on_stream,  o->on_bus,   o->on_snapshots,
-                                    o->on_leases, o->on_history, o->on_models};
-        const char *const where[] = {"index", "stream", "bus", "snapshots", "leases", "history", "models"};
+        tr_buf_printf(out, "%-34s %-52s %s\n", o->name, o->alias ? o->alias : "", o->actions);
+        const char *const more[] = {o->on_index,  o->on_stream,  o->on_bus,    o->on_snapshots,
+                                    o->on_leases, o->on_history, o->on_models, o->on_target};
+        const char *const where[] = {"index",  "stream",  "bus",    "snapshots",
+                                     "leases", "history", "models", "target"};
         for (size_t i = 0; i < TR_COUNT(more); i++)
             if (more[i])
-                tr_buf_printf(out, "%-26s %-32s %s (%s)\n", "", "", more[i], where[i]);
+                tr_buf_printf(out, "%-34s %-52s %s (%s)\n", "", "", more[i], where[i]);
     }
 }
 
@@ -96,6 +99,7 @@ static int take_option(schema_command *c, int option)
                             [OPT_SNAPSHOTS - OPT_FORMAT] = &c->iam.snapshots,
                             [OPT_LEASES - OPT_FORMAT] = &c->iam.leases,
                             [OPT_MODELS - OPT_FORMAT] = &c->iam.models,
+                            [OPT_TARGET - OPT_FORMAT] = &c->iam.target,
                             [OPT_BUS - OPT_FORMAT] = &c->iam.bus};
     if (option == OPT_CONFIG)
         c->config = c->cli->value;

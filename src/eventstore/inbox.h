@@ -44,7 +44,7 @@ int tr__inbox_scanned(tr__inbox *inbox, tr_item item, tr_error *err);
 int tr__inbox_save(tr__inbox *inbox, tr_view state, tr_error *err);
 /** What was saved last, appended. */
 int tr__inbox_load(tr__inbox *inbox, tr_buf *ret_state, tr_error *err);
-/** While `on`, scanned events are kept back. */
+/** While `on`, scanned events are kept back (by aggregate: the stream's, which may follow them). */
 int tr__inbox_scanning(tr__inbox *inbox, bool on, bool again, tr_error *err);
 int tr__inbox_commit(tr__inbox *inbox, tr_error *err);
 void tr__inbox_rollback(tr__inbox *inbox);

@@ -211,8 +211,8 @@ static int choose_timestamp(push *p, const tr_group_member *members, size_t coun
         else if (!tr_view_eq(t, members[given].event.timestamp)) {
             *ret_fault = i;
             return tr_fail(err, TR_EINVAL,
-                           "its timestamp is not that of event %zu: events pushed together have one",
-                           given + 1);
+                           "events %zu and %zu have different timestamps: events pushed together have one",
+                           given + 1, i + 1);
         }
     }
     p->timestamp_given = given != SIZE_MAX;

@@ -8,7 +8,11 @@
 /* Transactions are allowed by the rights of the actions within them (Developer Guide, "IAM and
  * transactions"). */
 #define READ_STREAM "dynamodb:DescribeStream dynamodb:GetShardIterator dynamodb:GetRecords"
-#define READ_ALL    "dynamodb:DescribeTable dynamodb:Scan"
+/* workers look for streams that the table had before */
+#define READ_STREAMS READ_STREAM " dynamodb:ListStreams"
+#define READ_ALL     "dynamodb:DescribeTable dynamodb:Scan"
+#define TO_BUS       "events:DescribeEventBus events:PutEvents"
+#define SNAPSHOTS    "dynamodb:Query dynamodb:PutItem dynamodb:DeleteItem"
 #define SHARE_LEASES                                                                                         \
     "dynamodb:CreateTable dynamodb:DescribeTable dynamodb:Scan dynamodb:GetItem dynamodb:PutItem "           \
     "dynamodb:UpdateItem dynamodb:DeleteItem"
@@ -18,47 +22,76 @@
     "dynamodb:CreateTable dynamodb:DescribeTable dynamodb:GetItem dynamodb:PutItem dynamodb:DeleteItem "     \
     "dynamodb:ConditionCheckItem dynamodb:Scan dynamodb:BatchWriteItem"
 
+/* castore's names stand for castore's calls: events with a version. What the command does by default finds
+ * the version first. tests/events/run compares what each verb calls. */
 static const tr_schema_operation operations[] = {
     {.name = "getEvents", .alias = "events get", .actions = "dynamodb:Query"},
     {.name = "getAggregate", .alias = "events aggregate", .actions = "dynamodb:Query"},
     {.name = "getExistingAggregate", .actions = "dynamodb:Query"},
-    {.name = "pushEvent", .alias = "events push", .actions = "dynamodb:PutItem"},
-    {.name = "pushEventGroup", .alias = "events group", .actions = "dynamodb:PutItem"},
+    {.name = "pushEvent", .actions = "dynamodb:PutItem"},
+    {.name = "pushEventGroup", .actions = "dynamodb:PutItem"},
+    {.name = "pushEventAny", .alias = "events push", .actions = "dynamodb:PutItem dynamodb:Query"},
+    {.name = "pushEventGroupAny", .alias = "events group", .actions = "dynamodb:PutItem dynamodb:Query"},
     {.name = "pushEventStrict",
      .alias = "events push --strict",
      .actions = "dynamodb:PutItem dynamodb:ConditionCheckItem"},
-    {.name = "pushEventAny",
-     .alias = "events push --expect any",
-     .actions = "dynamodb:PutItem dynamodb:Query"},
     {.name = "checkAggregate", .actions = "dynamodb:ConditionCheckItem"},
     {.name = "listAggregateIds", .alias = "events list", .actions = "", .on_index = "dynamodb:Query"},
     {.name = "getAggregateWithSnapshots",
      .alias = "events aggregate --snapshots",
      .actions = "dynamodb:Query",
-     .on_snapshots = "dynamodb:Query dynamodb:PutItem dynamodb:DeleteItem"},
+     .on_snapshots = SNAPSHOTS},
     {.name = "command", .actions = "dynamodb:Query dynamodb:PutItem"},
     {.name = "subscribe", .alias = "events subscribe", .actions = READ_ALL, .on_stream = READ_STREAM},
     {.name = "subscribeShared",
      .alias = "events subscribe --name",
      .actions = READ_ALL,
-     .on_stream = READ_STREAM,
+     .on_stream = READ_STREAMS,
      .on_leases = SHARE_LEASES,
      .on_history = SHARE_HISTORY},
+    {.name = "subscribeToBus",
+     .alias = "events subscribe --to bus",
+     .actions = READ_ALL,
+     .on_stream = READ_STREAM,
+     .on_bus = TO_BUS},
+    {.name = "subscribeToTable",
+     .alias = "events subscribe --to table",
+     .actions = READ_ALL,
+     .on_stream = READ_STREAM,
+     .on_target = "dynamodb:PutItem"},
     {.name = "publish",
      .alias = "events publish",
      .actions = READ_ALL,
      .on_stream = READ_STREAM,
-     .on_bus = "events:PutEvents"},
+     .on_bus = TO_BUS},
+    {.name = "publishShared",
+     .alias = "events publish --name",
+     .actions = READ_ALL,
+     .on_stream = READ_STREAMS,
+     .on_bus = TO_BUS,
+     .on_leases = SHARE_LEASES,
+     .on_history = SHARE_HISTORY},
     {.name = "publishStateCarrying",
      .alias = "events publish --message state-carrying",
      .actions = READ_ALL " dynamodb:Query",
      .on_stream = READ_STREAM,
-     .on_bus = "events:PutEvents"},
+     .on_bus = TO_BUS},
+    {.name = "publishStateCarryingWithSnapshots",
+     .alias = "events publish --message state-carrying --snapshots",
+     .actions = READ_ALL " dynamodb:Query",
+     .on_stream = READ_STREAM,
+     .on_bus = TO_BUS,
+     .on_snapshots = SNAPSHOTS},
     {.name = "pour", .alias = "events pour", .actions = "dynamodb:Scan"},
-    {.name = "pourToBus",
-     .alias = "events pour --to bus",
+    {.name = "pourToBus", .alias = "events pour --to bus", .actions = "dynamodb:Scan", .on_bus = TO_BUS},
+    {.name = "pourStateCarrying",
+     .alias = "events pour --message state-carrying",
+     .actions = "dynamodb:Scan dynamodb:Query",
+     .on_bus = TO_BUS},
+    {.name = "pourToTable",
+     .alias = "events pour --to table",
      .actions = "dynamodb:Scan",
-     .on_bus = "events:PutEvents"},
+     .on_target = "dynamodb:PutItem"},
     {.name = "project", .alias = "events project --to sqlite", .actions = READ_ALL, .on_stream = READ_STREAM},
     {.name = "projectToTable",
      .alias = "events project --to table",
@@ -66,6 +99,10 @@ static const tr_schema_operation operations[] = {
      .on_stream = READ_STREAM,
      .on_models = KEEP_ROWS},
     {.name = "init", .alias = "events init", .actions = "dynamodb:CreateTable dynamodb:DescribeTable"},
+    {.name = "initWithSnapshots",
+     .alias = "events init --snapshots",
+     .actions = "dynamodb:CreateTable dynamodb:DescribeTable",
+     .on_snapshots = "dynamodb:CreateTable dynamodb:DescribeTable dynamodb:UpdateTimeToLive"},
     {.name = NULL}};
 
 const tr_schema_operation *tr_schema_operations(void)
@@ -126,7 +163,18 @@ static void write_statement(tr_json_writer *w, const char *sid, const actions *s
 }
 
 #define ARN_MAX 1024
-enum { ON_TABLE, ON_INDEX, ON_STREAM, ON_BUS, ON_SNAPSHOTS, ON_LEASES, ON_HISTORY, ON_MODELS, RESOURCES };
+enum {
+    ON_TABLE,
+    ON_INDEX,
+    ON_STREAM,
+    ON_BUS,
+    ON_SNAPSHOTS,
+    ON_LEASES,
+    ON_HISTORY,
+    ON_MODELS,
+    ON_TARGET,
+    RESOURCES
+};
 
 static void write_policy(tr_json_writer *w, const actions sets[RESOURCES], const tr_schema_iam_options *o)
 {
@@ -140,7 +188,8 @@ static void write_policy(tr_json_writer *w, const actions sets[RESOURCES], const
         {"Snapshots", "dynamodb", "table/", ""},
         {"Leases", "dynamodb", "table/", ""},
         {"History", "dynamodb", "table/", "-history"},
-        {"Models", "dynamodb", "table/", ""}};
+        {"Models", "dynamodb", "table/", ""},
+        {"Target", "dynamodb", "table/", ""}};
     const char *leases = o->leases ? o->leases : "leases";
     const char *table = o->table ? o->table : TR_EVENT_TABLE;
     const char *names[RESOURCES] = {table,
@@ -150,7 +199,8 @@ static void write_policy(tr_json_writer *w, const actions sets[RESOURCES], const
                                     o->snapshots ? o->snapshots : TR_SNAPSHOT_TABLE,
                                     leases,
                                     leases,
-                                    o->models ? o->models : "models"};
+                                    o->models ? o->models : "models",
+                                    o->target ? o->target : "target"};
     tr_buf arn;
     tr_buf_init(&arn, ARN_MAX);
     tr_json_begin_object(w);
@@ -191,6 +241,7 @@ int tr_schema_write_iam(const char *const *names, size_t count, const tr_schema_
         add_actions(&sets[ON_LEASES], o->on_leases);
         add_actions(&sets[ON_HISTORY], o->on_history);
         add_actions(&sets[ON_MODELS], o->on_models);
+        add_actions(&sets[ON_TARGET], o->on_target);
     }
     tr_buf_init(&compact, out->limit);
     tr_json_write_init(&w, &compact);

@@ -69,6 +69,8 @@ void tr__selection_write(const tr__selection *s, tr_json_writer *w)
     tr_json_member_bool(w, "legacy", s->layout == TR_EVENTS_LEGACY);
     write_texts(w, "stores", s->stores, s->store_count);
     write_texts(w, "types", s->types, s->type_count);
+    if (s->by_aggregate)
+        tr_json_member_bool(w, "byAggregate", true);
     tr_json_end_object(w);
 }
 

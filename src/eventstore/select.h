@@ -12,6 +12,7 @@ typedef struct tr__selection {
     char **stores, **types;
     size_t store_count, type_count;
     bool from_now;             /* from_ms is to be the present */
+    bool by_aggregate;         /* tr_subscription_options.history */
     int64_t from_ms, until_ms; /* of timestamps, inclusive; INT64_MIN, INT64_MAX: no bound */
 } tr__selection;
 

@@ -153,14 +153,19 @@ int tr__share_new(tr_client *client, const tr_fleet_options *fleet, tr__share **
     return 0;
 }
 
-void tr__share_free(tr__share *s)
+static void give_back(tr__share *s)
 {
-    if (!s)
-        return;
     bool ours = s->running;
     end_keeping(s);
     if (ours && !atomic_load(&s->lost))
         (void)write_item(s, false, "", NULL);
+}
+
+void tr__share_free(tr__share *s)
+{
+    if (!s)
+        return;
+    give_back(s);
     tr_stream_store_free(s->store);
     uv_cond_destroy(&s->changed);
     uv_mutex_destroy(&s->mutex);
@@ -211,6 +216,16 @@ int tr__share_look(tr__share *s, const char *name, tr__share_role *ret_role, tr_
     s->running = !e;
     if (!e)
         *ret_role = TR__SHARE_MINE;
+    return e;
+}
+
+int tr__share_peek(tr__share *s, tr__share_role *ret_role, tr_error *err)
+{
+    item now;
+    give_back(s);
+    int e = read_item(s, &now, err);
+    if (!e)
+        *ret_role = now.over ? TR__SHARE_OVER : TR__SHARE_OTHER;
     return e;
 }
 

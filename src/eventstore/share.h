@@ -28,6 +28,9 @@ void tr__share_free(tr__share *share);
  * given up.
  */
 int tr__share_look(tr__share *share, const char *name, tr__share_role *ret_role, tr_error *err);
+/** Only looks whether the history is over, and gives the role back if it is ours: for a worker whose inbox
+ * another process has. */
+int tr__share_peek(tr__share *share, tr__share_role *ret_role, tr_error *err);
 /** What the role is held under: the name given, else a random one. Valid until the next look. */
 const char *tr__share_owner(const tr__share *share);
 /** Whether the role was taken from us, or could not be renewed in time. */

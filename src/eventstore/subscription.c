@@ -291,6 +291,7 @@ static int copy_options(tr_subscription *s, const tr_subscription_options *o, tr
         return e;
     s->options = *o;
     s->select.from_now = o->from == TR_FROM_NOW;
+    s->select.by_aggregate = o->history == TR_HISTORY_BY_AGGREGATE;
     if (o->from == TR_FROM_TIME)
         s->select.from_ms = o->from_ms;
     s->state = tr_strdup(o->state);
@@ -509,9 +510,10 @@ static int look(tr_subscription *s, int64_t wait_ms, tr_error *err)
             uv_sleep(20);
     s->looked = true;
     int e = old_inbox(s, name, &there, err);
-    if (e)
+    if (e && e != TR_EBUSY)
         return e;
-    e = tr__share_look(s->share, there ? name : NULL, &role, err);
+    /* another worker on this machine has the file: when that one ends, this one goes on in it */
+    e = e ? tr__share_peek(s->share, &role, err) : tr__share_look(s->share, there ? name : NULL, &role, err);
     if (e && tr_retryable(e) && e != TR_ENOMEM) {
         tr_log(&s->options.logger, TR_LOG_WARN, "%s; trying again", err ? err->message : tr_strerror(e));
         return 0;
@@ -519,8 +521,10 @@ static int look(tr_subscription *s, int64_t wait_ms, tr_error *err)
     if (e)
         return e;
     set_phase(s, TR_SUBSCRIPTION_WAITING);
-    if (role == TR__SHARE_MINE)
-        return open_inbox(s, err);
+    if (role == TR__SHARE_MINE) {
+        e = open_inbox(s, err);
+        return e == TR_EBUSY ? 0 : e;
+    }
     if (role != TR__SHARE_OVER)
         return 0;
     close_inbox(s, true);

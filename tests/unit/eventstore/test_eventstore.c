@@ -132,8 +132,8 @@ static void test_events_pushed_together_have_one_timestamp(void **state)
     e[1].timestamp = TR_VIEW("2026-01-01T00:00:00.000Z");
     assert_int_equal(push(w, w->store, e, 2, (tr_push_options){0}), TR_EINVAL);
     assert_string_equal(w->err.message,
-                        "event 2 (ACCOUNTS aggregate z): its timestamp is not that of event 1: events pushed "
-                        "together have one");
+                        "event 2 (ACCOUNTS aggregate z): events 1 and 2 have different timestamps: events "
+                        "pushed together have one");
 }
 
 /* ------------------------------------------------------------------------------------------------- faults */

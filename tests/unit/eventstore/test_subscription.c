@@ -49,6 +49,53 @@ static void history_comes_by_timestamp_then_the_stream(void **state)
     tr_subscription_free(s);
 }
 
+/* Takes `count` events and checks that each aggregate's come by version, from where `last` says. Names are
+ * single letters. */
+static void take_in_order(event_world *t, tr_subscription *s, size_t count, uint64_t last[2][128])
+{
+    tr_subscribed_batch batch;
+    for (size_t got = 0; got < count; got += batch.count) {
+        assert_int_equal(tr_subscription_next(s, count - got, PATIENCE_MS, &batch, &t->err), 0);
+        for (size_t i = 0; i < batch.count; i++) {
+            const tr_subscribed *e = &batch.events[i];
+            uint64_t *newest = &last[tr_view_is(e->store_id, "LOANS")][e->event.aggregate_id.ptr[0] & 127];
+            assert_int_equal(e->event.version, *newest + 1);
+            *newest = e->event.version;
+        }
+        assert_int_equal(tr_subscription_ack(s, batch.count, &t->err), 0);
+    }
+}
+
+static void by_aggregate_events_come_while_the_table_is_read(void **state)
+{
+    event_world *t = *state;
+    uint64_t last[2][128] = {0};
+    world_push_history(t);
+    for (int i = 0; i < 24; i++)
+        world_push(t, t->accounts, i % 2 ? "x" : "y", "COUNTED", "", NULL);
+    /* ten rows a page, and the second page after ten seconds */
+    tr_subscription_options o = {.history = TR_HISTORY_BY_AGGREGATE, .segments = 1, .rows_per_second = 1};
+    tr_subscription *s = world_subscribe(t, &o);
+    take_in_order(t, s, 10, last);
+    tr_subscription_stats stats;
+    tr_subscription_get_stats(s, &stats);
+    assert_int_equal(stats.phase, TR_SUBSCRIPTION_READING);
+    for (int i = 0; i < 4; i++)
+        world_push(t, t->accounts, i % 2 ? "x" : "a", "COUNTED", "", NULL);
+    tr_subscription_free(s);
+    /* in this order the file goes on, and in no other */
+    tr_subscription_options other = {.state = t->state};
+    assert_int_equal(tr_subscription_new(t->e.client, &other, &s, &t->err), TR_EINVAL);
+    o.rows_per_second = 0;
+    s = world_subscribe(t, &o);
+    take_in_order(t, s, 24, last);
+    nothing_more(t, s);
+    assert_int_equal(last[0]['a'], 5);
+    assert_int_equal(last[0]['x'], 14);
+    assert_int_equal(last[1]['a'], 2);
+    tr_subscription_free(s);
+}
+
 static void what_was_not_acknowledged_comes_again(void **state)
 {
     event_world *t = *state;
@@ -236,6 +283,23 @@ static void a_fleet_shares_from_where_the_history_ends(void **state)
     tr_subscription_free(second);
 }
 
+static void workers_on_one_machine_share_a_file(void **state)
+{
+    event_world *t = *state;
+    world_push_history(t);
+    tr_fleet_options fleet = {.lease_table = "audit", .failover_ms = 300000};
+    tr_subscription_options o = {.fleet = &fleet, .state = t->state};
+    tr_subscription *first = world_subscribe(t, &o), *second = world_subscribe(t, &o);
+    (void)take(t, first, 2, 2);
+    nothing_more(t, second);
+    tr_subscription_free(first);
+    assert_string_equal(take(t, second, 4, 10),
+                        "LOANS a 1 TAKEN, LOANS a 2 PAID, ACCOUNTS a 2 CLOSED, ACCOUNTS a 3 AUDITED");
+    world_push(t, t->accounts, "late", "OPENED", "", NULL);
+    assert_string_equal(take(t, second, 1, 10), "ACCOUNTS late 1 OPENED");
+    tr_subscription_free(second);
+}
+
 static void another_worker_takes_over_the_history(void **state)
 {
     event_world *t = *state;
@@ -260,6 +324,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_set_up, world_tear_down)
         T(history_comes_by_timestamp_then_the_stream),
+        T(by_aggregate_events_come_while_the_table_is_read),
         T(what_was_not_acknowledged_comes_again),
         T(stores_types_and_times_select),
         T(from_now_leaves_the_history_out),
@@ -268,6 +333,7 @@ int main(void)
         T(lost_records_are_read_from_the_table),
         T(another_table_is_not_mistaken),
         T(a_fleet_shares_from_where_the_history_ends),
+        T(workers_on_one_machine_share_a_file),
         T(another_worker_takes_over_the_history)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
