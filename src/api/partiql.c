@@ -291,9 +291,7 @@ static int select_items(tr_call *c, const req *r, tr_statement *s)
         e = tr__snapshot(c, s->table, &read.spec.snapshot);
     if (e)
         return e;
-    /* what is read by its whole key is one item, and there is nothing behind it */
-    bool single = plan.single && !read.index;
-    read.limit = r->limit.given && !single ? (uint64_t)r->limit.value : UINT64_MAX;
+    read.limit = r->limit.given ? (uint64_t)r->limit.value : UINT64_MAX;
     read.spec.table = s->table;
     read.spec.index = read.index;
     read.spec.backward = plan.backward;
