@@ -276,10 +276,7 @@ static int check_entry(tr_call *c, const write_entry *entry)
         return tr__invalid(
             c, "Supplied AttributeValue has more than one datatypes set, must contain exactly one "
                "of the supported datatypes");
-    int e = tr__check_attributes(c, item, "", false);
-    if (e == 0 && entry->put && tr_item_size(item->item) > TR_ITEM_SIZE_MAX)
-        e = tr__invalid(c, "Item size has exceeded the maximum allowed size");
-    return e;
+    return tr__check_attributes(c, item, "", false);
 }
 
 static int check_writes(tr_call *c, const write_request *r, uint32_t *ret_count)
@@ -318,6 +315,8 @@ static int fill_writes(tr_call *c, const tr_named_list *part, tr_distinct *seen,
         if (entries[i].put) {
             writes[i].kind = TR_WRITE_PUT;
             writes[i].item = entries[i].put->item.item;
+            if (tr_item_size(writes[i].item) > TR_ITEM_SIZE_MAX)
+                return tr__invalid(c, "Item size has exceeded the maximum allowed size");
             e = tr__check_item_keys(c, table, writes[i].item, true);
             if (e == 0)
                 e = tr__key_of(c, &table->schema, writes[i].item, &writes[i].key);

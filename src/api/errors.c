@@ -155,6 +155,19 @@ static void duplicate_text(const tr_item_error *error, tr_buf *out)
     tr_buf_put_str(out, error->type == TR_SS ? " contains duplicates." : "of type BS contains duplicates.");
 }
 
+/* {"SS": [null]}: the service's words for strings and bytes; of numbers none are known. */
+static bool null_member_text(const tr_item_error *error, tr_buf *out)
+{
+    if (error->type == TR_S || error->type == TR_N)
+        tr_buf_printf(out, WERE_INVALID "An %s set may not have a null string as a member",
+                      error->type == TR_S ? "string" : "number");
+    else if (error->type == TR_B)
+        tr_buf_put_str(out, WERE_INVALID "Binary sets may not contain null values");
+    else
+        return false;
+    return true;
+}
+
 void tr__item_error_text(const tr_item_error *error, tr_buf *out, bool *ret_request)
 {
     *ret_request = false;
@@ -192,8 +205,10 @@ void tr__item_error_text(const tr_item_error *error, tr_buf *out, bool *ret_requ
         tr_buf_put_str(out, error->text.len ? "Attribute name is too large, must be less than 65536 bytes"
                                             : "Empty attribute name");
         return;
-    case TR_ITEM_WRONG_JSON_TYPE: /* what was let through: {"NULL": "no"} */
+    case TR_ITEM_WRONG_JSON_TYPE: /* what was let through: {"NULL": "no"}, {"SS": [null]} */
         *ret_request = true;
+        if (null_member_text(error, out))
+            return;
         tr_buf_put_str(out, WERE_INVALID "Null attribute value types must have the value of true");
         return;
     default:

@@ -213,21 +213,15 @@ static int write_one(tr_call *c, const req *r, tr_write *w)
     return 0;
 }
 
-static int check_logic(tr_call *c, const req *r)
-{
-    if (!r->logic.ptr || r->expected.given)
-        return 0;
-    return tr__invalid(c, "ConditionalOperator cannot be used without Filter or Expected");
-}
-
 static int check_condition_given(tr_call *c, req *r)
 {
-    const tr_given legacy[] = {{"Expected", r->expected.given}, {NULL, false}};
+    const tr_given legacy[] = {
+        {"Expected", r->expected.given}, {"ConditionalOperator", r->logic.ptr != NULL}, {NULL, false}};
     const tr_given exprs[] = {{"ConditionExpression", r->condition.ptr != NULL}, {NULL, false}};
     const tr_expr_param params[] = {{TR_EXPR_CONDITION, r->condition.ptr != NULL}};
     int e = tr__check_mixed(c, legacy, exprs);
     if (e == 0)
-        e = check_logic(c, r);
+        e = tr__legacy_check_logic(c, r->logic, &r->expected);
     return e ? e : tr__check_given(c, &r->env, params, TR_COUNT(params));
 }
 
@@ -242,13 +236,7 @@ static int check_return_values(tr_call *c, const req *r)
 {
     if (returns_old(r))
         return 0;
-    if (c->op->flags & TR_OP_ENVELOPE)
-        return tr__invalid_request(c, "ReturnValues can only be ALL_OLD or NONE");
-    return tr__invalid(
-        c,
-        "1 validation error detected: Value '%.*s' at 'returnValues' failed to satisfy constraint: "
-        "Member must satisfy enum value set: [ALL_OLD, NONE]",
-        TR_FMT(r->return_values));
+    return tr__invalid_request(c, "ReturnValues can only be ALL_OLD or NONE");
 }
 
 /* DeleteItem tells of it behind what Expected says, and behind a missing table. */
@@ -282,14 +270,13 @@ int tr__op_put_item(tr_call *c, void *request)
         e = tr__check_attributes(c, &r->item, "", true);
     if (e == 0)
         e = check_return_values(c, r);
-    if (e)
-        return e;
     w.item = r->item.item;
-    if (tr_item_size(w.item) > TR_ITEM_SIZE_MAX)
-        return tr__invalid(c, "Item size has exceeded the maximum allowed size");
-    e = condition_of(c, r, &w.condition);
+    if (e == 0)
+        e = condition_of(c, r, &w.condition);
     if (e == 0)
         e = tr__find_table(c, r->table_name, &w.table);
+    if (e == 0 && tr_item_size(w.item) > TR_ITEM_SIZE_MAX)
+        e = tr__invalid(c, "Item size has exceeded the maximum allowed size");
     if (e == 0)
         e = tr__check_item_keys(c, w.table, w.item, false);
     if (e == 0)
@@ -322,13 +309,15 @@ int tr__op_delete_item(tr_call *c, void *request)
 
 static int check_update_given(tr_call *c, req *r, const tr_expr_param *params)
 {
-    const tr_given legacy[] = {
-        {"AttributeUpdates", r->updates.given}, {"Expected", r->expected.given}, {NULL, false}};
+    const tr_given legacy[] = {{"AttributeUpdates", r->updates.given},
+                               {"Expected", r->expected.given},
+                               {"ConditionalOperator", r->logic.ptr != NULL},
+                               {NULL, false}};
     const tr_given exprs[] = {
         {"UpdateExpression", params[0].given}, {"ConditionExpression", params[1].given}, {NULL, false}};
     int e = tr__check_mixed(c, legacy, exprs);
     if (e == 0)
-        e = check_logic(c, r);
+        e = tr__legacy_check_logic(c, r->logic, &r->expected);
     return e ? e : tr__check_given(c, &r->env, params, 2);
 }
 

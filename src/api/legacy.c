@@ -167,6 +167,21 @@ static int check_expected(tr_call *c, const cond *e)
     return e->value.given ? check_value(c, &e->value) : 0;
 }
 
+int tr__legacy_check_logic(tr_call *c, tr_view logic, const tr_list *conditions)
+{
+    if (!logic.ptr || conditions->count)
+        return 0;
+    return tr__invalid(c, "ConditionalOperator cannot be used without Filter or Expected");
+}
+
+int tr__legacy_check_lone(tr_call *c, tr_view logic, const tr_list *conditions)
+{
+    if (!logic.ptr || conditions->count > 1)
+        return 0;
+    return tr__invalid(
+        c, "ConditionalOperator can only be used when Filter or Expected has two or more elements");
+}
+
 int tr__legacy_check_expected(tr_call *c, const tr_list *expected)
 {
     int e = 0;
@@ -257,6 +272,8 @@ int tr__legacy_expected(tr_call *c, const tr_list *expected, tr_view logic,
                         const tr_condition **ret_condition)
 {
     int e = tr__legacy_check_expected(c, expected);
+    if (e == 0)
+        e = tr__legacy_check_lone(c, logic, expected);
     return e ? e : tr__legacy_filter(c, expected, logic, ret_condition);
 }
 

@@ -94,7 +94,8 @@ static int check_select(tr_call *c, const req *r, bool query)
                            "SPECIFIC_ATTRIBUTES",
                            query ? "1 validation error detected: " : "");
     if ((r->projection.ptr || r->to_get.given) && select.ptr && !tr_view_is(select, "SPECIFIC_ATTRIBUTES"))
-        return tr__invalid(c, "Cannot specify the %s when choosing to get %.*s",
+        return tr__invalid(c, "%sCannot specify the %s when choosing to get %.*s",
+                           query ? "1 validation error detected: " : "",
                            r->projection.ptr ? "ProjectionExpression" : "AttributesToGet",
                            TR_FMT(tr_view_is(select, "COUNT") ? TR_VIEW("only the Count") : select));
     if (tr_view_is(select, "ALL_PROJECTED_ATTRIBUTES") && !r->index_name.ptr)
@@ -435,9 +436,13 @@ static int check_query_given(tr_call *c, const req *r, const tr_expr_param *para
                               {NULL, false}};
     int e = tr__check_mixed(c, legacy, exprs);
     if (e == 0)
+        e = tr__legacy_check_logic(c, r->logic, &r->legacy_filter);
+    if (e == 0)
         e = tr__check_given(c, &r->env, params, 3);
     if (e == 0 && r->legacy_filter.given)
         e = tr__legacy_check_conditions(c, &r->legacy_filter);
+    if (e == 0)
+        e = tr__legacy_check_lone(c, r->logic, &r->legacy_filter);
     if (e == 0)
         e = tr__check_to_get(c, &r->to_get);
     if (e == 0)
@@ -646,11 +651,15 @@ static int check_scan_given(tr_call *c, const req *r, const tr_expr_param *param
         {"ProjectionExpression", params[0].given}, {"FilterExpression", params[1].given}, {NULL, false}};
     int e = tr__check_mixed(c, legacy, exprs);
     if (e == 0)
+        e = tr__legacy_check_logic(c, r->logic, &r->legacy_filter);
+    if (e == 0)
         e = tr__check_given(c, &r->env, params, 2);
     if (e == 0)
         e = tr__check_to_get(c, &r->to_get);
     if (e == 0 && r->legacy_filter.given)
         e = tr__legacy_check_conditions(c, &r->legacy_filter);
+    if (e == 0)
+        e = tr__legacy_check_lone(c, r->logic, &r->legacy_filter);
     if (e == 0)
         e = check_start(c, &r->start);
     return e ? e : check_segments(c, r);

@@ -78,6 +78,10 @@ int tr__check_to_get(tr_call *call, const tr_list *to_get);
 
 /* What the legacy parameters mean, in trees of src/expr. legacy.c. */
 
+/** Refuses a ConditionalOperator that has nothing to join: told before what is wrong with the conditions. */
+int tr__legacy_check_logic(tr_call *call, tr_view logic, const tr_list *conditions);
+/** Refuses one beside a lone condition: told behind what is wrong with it. */
+int tr__legacy_check_lone(tr_call *call, tr_view logic, const tr_list *conditions);
 /** Checks of Expected that need no table. */
 int tr__legacy_check_expected(tr_call *call, const tr_list *expected);
 int tr__legacy_check_conditions(tr_call *call, const tr_list *conditions);

@@ -110,15 +110,18 @@ static int prepare(tr_call *c, const entry *from, tr_write *w)
     const tr_expr_param params[] = {{TR_EXPR_UPDATE, update}, {TR_EXPR_CONDITION, condition}};
     bool updates = w->kind == TR_WRITE_UPDATE;
     int e = tr__check_attributes(c, w->kind == TR_WRITE_PUT ? &a->item : &a->key, "", false);
-    if (e == 0)
+    /* unlike elsewhere, names and values without any expression pass */
+    bool bare = !update && !condition;
+    const tr_expr_param any = {TR_EXPR_CONDITION, true};
+    if (e == 0 && !bare)
         e = tr__check_given(c, &a->env, updates ? params : params + 1, updates ? 2 : 1);
     if (e == 0)
-        e = tr__check_env(c, &a->env, updates ? params : params + 1, updates ? 2 : 1);
+        e = tr__check_env(c, &a->env, bare ? &any : updates ? params : params + 1, updates && !bare ? 2 : 1);
     if (e == 0)
         e = tr__compile_update(c, &a->env, a->update, &w->update);
     if (e == 0)
         e = tr__compile_condition(c, &a->env, TR_EXPR_CONDITION, a->condition, &w->condition);
-    if (e == 0)
+    if (e == 0 && !bare)
         e = tr__check_unused(c, &a->env);
     w->item = a->item.item;
     w->key = a->key.item;
@@ -254,15 +257,15 @@ typedef struct wanted {
 
 static int prepare_get(tr_call *c, action *a, wanted *w)
 {
-    const tr_expr_param params[] = {{TR_EXPR_PROJECTION, a->projection.ptr != NULL}};
+    const tr_expr_param params[] = {{TR_EXPR_PROJECTION, true}}, any = {TR_EXPR_CONDITION, true};
     int e = tr__check_attributes(c, &a->key, "", false);
-    if (e == 0)
+    if (e == 0 && a->projection.ptr)
         e = tr__check_given(c, &a->env, params, TR_COUNT(params));
     if (e == 0)
-        e = tr__check_env(c, &a->env, params, TR_COUNT(params));
+        e = tr__check_env(c, &a->env, a->projection.ptr ? params : &any, 1);
     if (e == 0)
         e = tr__compile_projection(c, &a->env, a->projection, &w->fields);
-    return e ? e : tr__check_unused(c, &a->env);
+    return e || !a->projection.ptr ? e : tr__check_unused(c, &a->env);
 }
 
 static int resolve_get(tr_call *c, const action *a, wanted *w, tr_reason *r)

@@ -239,6 +239,68 @@ static void expressions_are_refused_before_the_table_is_looked_up(void **state)
     run(*state, cases, TR_COUNT(cases));
 }
 
+/* As others captured them from the service. */
+static void what_precedes_and_follows_the_look_at_the_table(void **state)
+{
+#define OR  ",\"ConditionalOperator\":\"OR\""
+#define LTX "{\"ComparisonOperator\":\"LT\",\"AttributeValueList\":[{\"S\":\"x\"}]}"
+    static const error_case cases[] = {
+        {"Scan", "{\"TableName\":\"none\"" OR "}", V,
+         "ConditionalOperator cannot be used without Filter or Expected"},
+        {"Scan", "{\"TableName\":\"none\"" OR ",\"ScanFilter\":{}}", V,
+         "ConditionalOperator cannot be used without Filter or Expected"},
+        {"Query", "{\"TableName\":\"none\"" OR "}", V,
+         "ConditionalOperator cannot be used without Filter or Expected"},
+        {"Scan", "{\"TableName\":\"none\"" OR ",\"ScanFilter\":{\"x\":" LTX "}}", V,
+         "ConditionalOperator can only be used when Filter or Expected has two or more elements"},
+        {"DeleteItem", "{\"TableName\":\"none\"" K OR ",\"Expected\":{\"x\":" LTX "}}", V,
+         "ConditionalOperator can only be used when Filter or Expected has two or more elements"},
+        {"DeleteItem", "{\"TableName\":\"none\"" K OR ",\"ConditionExpression\":\"attribute_exists(x)\"}", V,
+         "Can not use both expression and non-expression parameters in the same request: Non-expression "
+         "parameters: {ConditionalOperator} Expression parameters: {ConditionExpression}"},
+        {"DeleteItem", "{\"TableName\":\"none\"" K ",\"ReturnValues\":\"ALL_NEW\"}", N,
+         "Requested resource not found"},
+        {"DeleteItem", "{\"TableName\":\"tab\"" K ",\"ReturnValues\":\"ALL_NEW\"}", V,
+         "ReturnValues can only be ALL_OLD or NONE"},
+        {"Query",
+         "{\"TableName\":\"none\",\"KeyConditionExpression\":\"pk = "
+         ":p\",\"Select\":\"COUNT\",\"ProjectionExpression\":\"x\"}",
+         V, ONE "Cannot specify the ProjectionExpression when choosing to get only the Count"},
+        {"PutItem", "{\"TableName\":\"none\"" A "{\"SS\":[\"a\",null]}}}", V,
+         ONE
+         "One or more parameter values were invalid: An string set may not have a null string as a member"},
+    };
+    fixture *f = *state;
+    make_table(f, "tab");
+    run(f, cases, TR_COUNT(cases));
+    /* transactions take names and values that nothing uses, where there is no expression */
+    must(f, "TransactWriteItems",
+         "{\"TransactItems\":[{\"Delete\":{\"TableName\":\"tab\"" K
+         ",\"ExpressionAttributeValues\":{\":v\":{\"S\":\"x\"}}}}]}");
+    must(f, "TransactGetItems",
+         "{\"TransactItems\":[{\"Get\":{\"TableName\":\"tab\"" K
+         ",\"ExpressionAttributeNames\":{\"#n\":\"x\"}}}]}");
+}
+
+static void an_item_is_too_large_for_a_table_that_is_there(void **state)
+{
+    fixture *f = *state;
+    make_table(f, "tab");
+    char *big = tr_malloc(410001);
+    memset(big, 'x', 410000);
+    big[410000] = 0;
+    for (int there = 0; there < 2; there++) {
+        (void)call(f, "PutItem", "{\"TableName\":\"%s\"" A "{\"S\":\"%s\"}}}", there ? "tab" : "none", big);
+        assert_non_null(strstr(tr_buf_cstr(&f->body), there ? "Item size has exceeded" : "not found"));
+        (void)call(f, "BatchWriteItem",
+                   "{\"RequestItems\":{\"%s\":[{\"PutRequest\":{\"Item\":{\"pk\":{\"S\":\"a\"},\"sk\":{\"S\":"
+                   "\"b\"},\"x\":{\"S\":\"%s\"}}}}]}}",
+                   there ? "tab" : "none", big);
+        assert_non_null(strstr(tr_buf_cstr(&f->body), there ? "Item size has exceeded" : "not found"));
+    }
+    tr_free(big);
+}
+
 static void an_unknown_operation_is_told(void **state)
 {
     fixture *f = *state;
@@ -393,6 +455,8 @@ int main(void)
         T(values_that_are_not_valid_are_told_in_the_services_words),
         T(keys_must_fit_the_table),
         T(expressions_are_refused_before_the_table_is_looked_up),
+        T(what_precedes_and_follows_the_look_at_the_table),
+        T(an_item_is_too_large_for_a_table_that_is_there),
         T(an_unknown_operation_is_told),
         T(huge_and_deep_requests_are_refused),
         T(updates_nest_no_deeper_than_puts),
