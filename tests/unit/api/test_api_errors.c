@@ -264,7 +264,8 @@ static void what_precedes_and_follows_the_look_at_the_table(void **state)
          "ReturnValues can only be ALL_OLD or NONE"},
         {"Query",
          "{\"TableName\":\"none\",\"KeyConditionExpression\":\"pk = "
-         ":p\",\"Select\":\"COUNT\",\"ProjectionExpression\":\"x\"}",
+         ":p\",\"ExpressionAttributeValues\":{\":p\":{\"S\":\"x\"}},\"Select\":\"COUNT\","
+         "\"ProjectionExpression\":\"x\"}",
          V, ONE "Cannot specify the ProjectionExpression when choosing to get only the Count"},
         {"PutItem", "{\"TableName\":\"none\"" A "{\"SS\":[\"a\",null]}}}", V,
          ONE
@@ -282,23 +283,35 @@ static void what_precedes_and_follows_the_look_at_the_table(void **state)
          ",\"ExpressionAttributeNames\":{\"#n\":\"x\"}}}]}");
 }
 
+/* Puts an item of 410 KB; the answer. */
+static const char *put_large(fixture *f, const char *operation, const char *from, const char *to)
+{
+    tr_buf body;
+    tr_buf_init(&body, SIZE_MAX / 2);
+    tr_buf_put_str(&body, from);
+    for (int i = 0; i < 41000; i++)
+        tr_buf_put_str(&body, "xxxxxxxxxx");
+    tr_buf_put_str(&body, to);
+    (void)call(f, operation, tr_buf_cstr(&body));
+    tr_buf_done(&body);
+    return tr_buf_cstr(&f->body);
+}
+
 static void an_item_is_too_large_for_a_table_that_is_there(void **state)
 {
+#define BATCH(table)                                                                                         \
+    "{\"RequestItems\":{\"" table                                                                            \
+    "\":[{\"PutRequest\":{\"Item\":{\"pk\":{\"S\":\"a\"},\"sk\":{\"S\":\"b\"},\"x\":{\"S\":\""
     fixture *f = *state;
     make_table(f, "tab");
-    char *big = tr_malloc(410001);
-    memset(big, 'x', 410000);
-    big[410000] = 0;
-    for (int there = 0; there < 2; there++) {
-        (void)call(f, "PutItem", "{\"TableName\":\"%s\"" A "{\"S\":\"%s\"}}}", there ? "tab" : "none", big);
-        assert_non_null(strstr(tr_buf_cstr(&f->body), there ? "Item size has exceeded" : "not found"));
-        (void)call(f, "BatchWriteItem",
-                   "{\"RequestItems\":{\"%s\":[{\"PutRequest\":{\"Item\":{\"pk\":{\"S\":\"a\"},\"sk\":{\"S\":"
-                   "\"b\"},\"x\":{\"S\":\"%s\"}}}}]}}",
-                   there ? "tab" : "none", big);
-        assert_non_null(strstr(tr_buf_cstr(&f->body), there ? "Item size has exceeded" : "not found"));
-    }
-    tr_free(big);
+    const char *text = put_large(f, "PutItem", "{\"TableName\":\"none\"" A "{\"S\":\"", "\"}}}");
+    assert_non_null(strstr(text, "Requested resource not found"));
+    text = put_large(f, "PutItem", "{\"TableName\":\"tab\"" A "{\"S\":\"", "\"}}}");
+    assert_non_null(strstr(text, "Item size has exceeded the maximum allowed size"));
+    text = put_large(f, "BatchWriteItem", BATCH("none"), "\"}}}}]}}");
+    assert_non_null(strstr(text, "Requested resource not found"));
+    text = put_large(f, "BatchWriteItem", BATCH("tab"), "\"}}}}]}}");
+    assert_non_null(strstr(text, "Item size has exceeded the maximum allowed size"));
 }
 
 static void an_unknown_operation_is_told(void **state)
