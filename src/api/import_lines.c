@@ -4,6 +4,8 @@
 /* Items out of DynamoDB JSON, {"Item":{…}} a line, and out of CSV. */
 
 #define COLUMNS_MAX 10000
+/* No item of 400 KB needs more, however its bytes are written; reading one takes milliseconds. */
+#define LINE_MAX_BYTES ((size_t)4 * 1024 * 1024)
 
 static bool blank(tr_view line)
 {
@@ -25,21 +27,48 @@ static bool next_line(tr_import_lines *l, tr_view *ret_line)
     return true;
 }
 
-static int next_json(tr_import_lines *l, tr_arena *arena, tr_item *ret_item, tr_error *err)
+/* An item as PutItem would take it. */
+static int read_item(tr_view json, tr_arena *arena, tr_buf *scratch, tr_item *ret_item, tr_error *err)
+{
+    tr_json_reader r;
+    tr_item_error problem;
+    tr_buf_reset(scratch);
+    tr_json_init(&r, json, arena);
+    if (tr_json_next(&r) != TR_JSON_OBJECT)
+        return tr_fail(err, TR_EPARSE, "an item is not an object");
+    int e = tr_item_read(&r, scratch, &problem);
+    if (e == 0 && problem.problem == TR_ITEM_NAME)
+        e = TR_EPARSE;
+    if (e)
+        return tr_item_error_to(&problem, e == TR_ENOMEM ? e : TR_EPARSE, &r, err);
+    *ret_item = tr_arena_copy(arena, tr_buf_view(scratch));
+    return ret_item->ptr ? 0 : tr_fail(err, TR_ENOMEM, "out of memory");
+}
+
+static int next_json(tr_import_lines *l, tr_arena *arena, tr_buf *scratch, tr_item *ret_item, tr_error *err)
 {
     tr_view line, item;
     do
         if (!next_line(l, &line))
             return TR_ENOTFOUND;
     while (blank(line));
+    if (line.len > LINE_MAX_BYTES)
+        return tr_fail(err, TR_EPARSE, "a line is longer than %zu bytes", LINE_MAX_BYTES);
     if (tr_json_member(line, "Item", arena, &item))
         return tr_fail(err, TR_EPARSE, "a line is not of the form {\"Item\":{…}}");
-    int e = tr_item_from_json(item, arena, ret_item, err);
-    return e && e != TR_ENOMEM ? TR_EPARSE : e;
+    return read_item(item, arena, scratch, ret_item, err);
 }
 
 /* ------------------------------------------------------------------------------------------------------ CSV
  */
+
+/* The quote that ends a quoted field, or the text's end. */
+static const char *quote_end(const char *p, const char *end)
+{
+    while ((p = memchr(p, '"', (size_t)(end - p))) && p + 1 < end && p[1] == '"')
+        p += 2;
+    return p ? p : end;
+}
 
 /* One field; quotes are taken off. ret_end: the line ends behind it. */
 static int next_field(tr_import_lines *l, tr_arena *arena, tr_view *ret_field, bool *ret_end)
@@ -48,7 +77,13 @@ static int next_field(tr_import_lines *l, tr_arena *arena, tr_view *ret_field, b
     const char *from = p;
     char delimiter = l->format->delimiter;
     if (p < end && *p == '"') {
-        char *to = tr_arena_alloc(arena, (size_t)(end - p)), *out = to;
+        const char *close = quote_end(p + 1, end);
+        if ((size_t)(close - p) > LINE_MAX_BYTES) {
+            const char *line = memchr(close, '\n', (size_t)(end - close));
+            l->at = line ? (size_t)(line - l->text.ptr) + 1 : l->text.len;
+            return TR_ELIMIT;
+        }
+        char *to = tr_arena_alloc(arena, (size_t)(close - p)), *out = to;
         if (!to)
             return TR_ENOMEM;
         for (p++; p < end; p++) {
@@ -145,8 +180,11 @@ static int next_csv(tr_import_lines *l, const tr_table *table, tr_arena *arena, 
     tr_pack_item_begin(&p);
     while (!end && l->at <= l->text.len) {
         tr_view field;
-        if (next_field(l, arena, &field, &end))
-            return tr_fail(err, TR_ENOMEM, "out of memory");
+        e = next_field(l, arena, &field, &end);
+        if (e)
+            return e == TR_ELIMIT
+                       ? tr_fail(err, TR_EPARSE, "a field is longer than %zu bytes", LINE_MAX_BYTES)
+                       : tr_fail(err, e, "out of memory");
         if (column < l->name_count && field.len && l->names[column].len)
             bad |= put_field(&p, type_of(table, l->names[column]), l->names[column], field, arena);
         column++;
@@ -164,5 +202,5 @@ int tr__import_next(tr_import_lines *l, const tr_table *table, tr_arena *arena, 
                     tr_item *ret_item, tr_error *err)
 {
     return l->format->csv ? next_csv(l, table, arena, scratch, ret_item, err)
-                          : next_json(l, arena, ret_item, err);
+                          : next_json(l, arena, scratch, ret_item, err);
 }

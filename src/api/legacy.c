@@ -103,6 +103,15 @@ static int check_list(tr_call *c, const operator_info *op, const tr_attribute *v
     return 0;
 }
 
+int tr__check_name(tr_call *c, tr_view name)
+{
+    if (name.len == 0)
+        return tr__invalid(c, "Empty attribute name");
+    if (name.len > TR_ITEM_NAME_MAX)
+        return tr__invalid(c, "Attribute name is too large, must be less than 65536 bytes");
+    return 0;
+}
+
 int tr__legacy_check_conditions(tr_call *c, const tr_list *conditions)
 {
     const cond *list = conditions->items;
@@ -110,6 +119,7 @@ int tr__legacy_check_conditions(tr_call *c, const tr_list *conditions)
     for (uint32_t i = 0; i < conditions->count && e == 0; i++) {
         const operator_info *op = operator_of(list[i].comparison);
         const tr_attribute *values = list[i].values.items;
+        e = tr__check_name(c, list[i].attribute);
         for (uint32_t k = 0; k < list[i].values.count && e == 0; k++)
             e = check_value(c, &values[k]);
         if (e == 0)
@@ -149,6 +159,9 @@ static int check_compared(tr_call *c, const cond *e)
 
 static int check_expected(tr_call *c, const cond *e)
 {
+    int fault = tr__check_name(c, e->attribute);
+    if (fault)
+        return fault;
     if (e->values.given && e->value.given)
         return attribute_error(c, "Value and AttributeValueList cannot be used together", e->attribute);
     if (e->comparison.ptr)
@@ -197,11 +210,9 @@ int tr__legacy_check_updates(tr_call *c, const tr_list *updates)
         const tr_legacy_update *u = &list[i];
         tr_type type = u->value.value.type;
         bool set = type == TR_SS || type == TR_NS || type == TR_BS;
-        if (u->attribute.len == 0)
-            return tr__invalid(c, "Empty attribute name");
-        if (u->attribute.len > TR_ITEM_NAME_MAX)
-            return tr__invalid(c, "Attribute name is too large, must be less than 65536 bytes");
-        int e = u->value.given ? check_value(c, &u->value) : 0;
+        int e = tr__check_name(c, u->attribute);
+        if (e == 0 && u->value.given)
+            e = check_value(c, &u->value);
         if (e)
             return e;
         if (!u->value.given && !tr_view_is(u->action, "DELETE"))

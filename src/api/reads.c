@@ -49,12 +49,14 @@ const tr_shape tr__shape_scan = TR_SHAPE_ENV(req, "ScanInput", scan_members, env
 int tr__check_to_get(tr_call *c, const tr_list *to_get)
 {
     const tr_view *names = to_get->items;
-    for (uint32_t i = 0; i < to_get->count; i++)
-        for (uint32_t k = 0; k < i; k++)
+    int e = 0;
+    for (uint32_t i = 0; i < to_get->count && e == 0; i++)
+        e = tr__check_name(c, names[i]);
+    for (uint32_t i = 0; i < to_get->count && e == 0; i++)
+        for (uint32_t k = 0; k < i && e == 0; k++)
             if (tr_view_eq(names[i], names[k]))
-                return tr__invalid(c, WERE_INVALID "Duplicate value in attribute name: %.*s",
-                                   TR_FMT(names[i]));
-    return 0;
+                e = tr__invalid(c, WERE_INVALID "Duplicate value in attribute name: %.*s", TR_FMT(names[i]));
+    return e;
 }
 
 int tr__projection_of(tr_call *c, tr_expr_env *env, tr_view expression, const tr_list *to_get,

@@ -73,7 +73,9 @@ typedef struct tr_item_request {
 /** What a read leaves of an item: the projection of an expression or of AttributesToGet; NULL: all. */
 int tr__projection_of(tr_call *call, tr_expr_env *env, tr_view expression, const tr_list *to_get,
                       const tr_projection **ret_projection);
-/** Refuses AttributesToGet that name an attribute twice. */
+/** Refuses a name that no attribute has. */
+int tr__check_name(tr_call *call, tr_view name);
+/** Refuses AttributesToGet with such names, or that name an attribute twice. */
 int tr__check_to_get(tr_call *call, const tr_list *to_get);
 
 /* What the legacy parameters mean, in trees of src/expr. legacy.c. */

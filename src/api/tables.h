@@ -107,6 +107,11 @@ int tr__check_tags(tr_call *call, const tr_list *tags);
 /* tables_check.c: in the service's order; 0 or TR_ESERVICE. */
 int tr__check_create(tr_call *call, const tr_table_request *request);
 int tr__check_throughput(tr_call *call, const tr_units *throughput);
+/** How many names the projections name, of at most TR_PROJECTED_MAX over all indexes of a table, a name
+ * counted once for each (Developer Guide quotas). */
+#define TR_PROJECTED_MAX 100
+size_t tr__projected(const tr_list *indexes);
+int tr__too_many_projected(tr_call *call);
 /** An index against the attribute definitions. */
 int tr__check_index_spec(tr_call *call, const tr_index_spec *index, const tr_list *attributes);
 int tr__check_stream_spec(tr_call *call, const tr_stream_spec *stream);
@@ -118,6 +123,13 @@ int tr__attributes_of(tr_call *call, const tr_list *attributes, tr_key_part **re
 tr_view_type tr__view_type_of(tr_view text);
 /** SSEDescription's JSON; empty if encryption is not asked for. */
 int tr__sse_of(tr_call *call, const tr_sse_spec *spec, tr_view *ret_json);
+/** provisioned NULL: it is on demand. */
 tr_throughput tr__throughput_of(const tr_units *provisioned, const tr_units *on_demand, const tr_units *warm);
+
+/* warm.c: warm throughput can be raised, never lowered. `now`: what there is; index empty: of the table. */
+int tr__check_warm(tr_call *call, const tr_units *warm, const tr_throughput *now, bool pay_per_request,
+                   bool created, tr_view index);
+/** Sets what is given; the other unit stays what it is or begins with. */
+void tr__set_warm(tr_throughput *throughput, const tr_units *warm, bool pay_per_request);
 
 #endif

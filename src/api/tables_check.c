@@ -10,7 +10,6 @@
 #define LOCAL_INDEXES_MAX  5
 #define GLOBAL_INDEXES_MAX 20
 #define NAME_MAX_BYTES     255
-#define PROJECTED_MAX      100 /* over all indexes, a name counted once for each */
 
 static bool on_demand(const tr_table_request *r)
 {
@@ -162,13 +161,20 @@ static int check_projection(tr_call *c, const tr_projection_spec *p)
     return e;
 }
 
-static size_t projected(const tr_list *indexes)
+size_t tr__projected(const tr_list *indexes)
 {
     const tr_index_spec *a = indexes->items;
     size_t n = 0;
     for (uint32_t i = 0; i < indexes->count; i++)
         n += a[i].projection ? a[i].projection->attributes.count : 0;
     return n;
+}
+
+int tr__too_many_projected(tr_call *c)
+{
+    return tr__invalid(
+        c, WERE_INVALID "More than %d non-key attributes are projected into the table's secondary indexes",
+        TR_PROJECTED_MAX);
 }
 
 int tr__check_index_spec(tr_call *c, const tr_index_spec *index, const tr_list *attributes)
@@ -324,6 +330,18 @@ static int check_on_demand(tr_call *c, const tr_table_request *r)
     return 0;
 }
 
+static int check_warm(tr_call *c, const tr_table_request *r)
+{
+    const tr_index_spec *indexes = r->global.items;
+    const tr_throughput own = tr__throughput_of(r->throughput, NULL, NULL);
+    int e = tr__check_warm(c, r->warm, &own, on_demand(r), true, (tr_view){NULL, 0});
+    for (uint32_t i = 0; i < r->global.count && e == 0; i++) {
+        const tr_throughput its = tr__throughput_of(indexes[i].throughput, NULL, NULL);
+        e = tr__check_warm(c, indexes[i].warm, &its, on_demand(r), true, indexes[i].name);
+    }
+    return e;
+}
+
 int tr__check_create(tr_call *c, const tr_table_request *r)
 {
     int e = check_billing(c, r);
@@ -337,14 +355,13 @@ int tr__check_create(tr_call *c, const tr_table_request *r)
         e = check_locals(c, r);
     if (e == 0)
         e = check_globals(c, r);
-    if (e == 0 && projected(&r->local) + projected(&r->global) > PROJECTED_MAX)
-        e = tr__invalid(c,
-                        WERE_INVALID
-                        "More than %d non-key attributes are projected into the table's secondary indexes",
-                        PROJECTED_MAX);
+    if (e == 0 && tr__projected(&r->local) + tr__projected(&r->global) > TR_PROJECTED_MAX)
+        e = tr__too_many_projected(c);
     if (e == 0)
         e = check_definitions(c, r);
     if (e == 0)
         e = tr__check_stream_spec(c, r->stream);
-    return e ? e : check_on_demand(c, r);
+    if (e == 0)
+        e = check_on_demand(c, r);
+    return e ? e : check_warm(c, r);
 }

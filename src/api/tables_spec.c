@@ -36,10 +36,7 @@ tr_throughput tr__throughput_of(const tr_units *provisioned, const tr_units *on_
         t.max_read = on_demand->read.value;
     if (on_demand && on_demand->write.given)
         t.max_write = on_demand->write.value;
-    if (warm) {
-        t.warm_read = warm->read.value;
-        t.warm_write = warm->write.value;
-    }
+    tr__set_warm(&t, warm, !provisioned);
     return t;
 }
 

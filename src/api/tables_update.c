@@ -113,6 +113,34 @@ static int check_stream(tr_call *c, const req *r, const tr_table *table)
     return tr__check_stream_spec(c, r->stream);
 }
 
+static int check_index_warm(tr_call *c, const tr_table *table, const tr_index_update *u)
+{
+    const tr_index_spec *spec = u->create ? u->create : u->update;
+    if (!spec || !spec->warm)
+        return 0;
+    const tr_index *index = u->update ? tr__find_index(table, spec->name) : NULL;
+    const tr_throughput now =
+        index ? index->throughput : tr__throughput_of(spec->throughput, spec->on_demand, NULL);
+    return tr__check_warm(c, spec->warm, &now, table->on_demand, !index, spec->name);
+}
+
+/* Over the indexes that will be there. */
+static int check_projected(tr_call *c, const req *r, const tr_table *table)
+{
+    const tr_index_update *u = r->index_updates.items;
+    size_t count = 0;
+    bool more = false;
+    for (unsigned i = 0; i < table->index_count; i++)
+        if (table->indexes[i].projection == TR_PROJECT_INCLUDE && table->indexes[i].status != TR_DELETING)
+            count += table->indexes[i].include_count;
+    for (uint32_t i = 0; i < r->index_updates.count; i++) {
+        const tr_list created = {.items = u[i].create, .count = u[i].create ? 1 : 0};
+        count += tr__projected(&created);
+        more |= u[i].create != NULL;
+    }
+    return more && count > TR_PROJECTED_MAX ? tr__too_many_projected(c) : 0;
+}
+
 static int check_indexes(tr_call *c, const req *r, const tr_table *table)
 {
     const tr_index_update *u = r->index_updates.items;
@@ -139,13 +167,15 @@ static int check_indexes(tr_call *c, const req *r, const tr_table *table)
             return tr__fail(c, 400, TR_TYPE("LimitExceededException"),
                             "GlobalSecondaryIndex count exceeds the per-table limit of 20");
         int e = u[i].create ? tr__check_index_spec(c, u[i].create, &r->attributes) : 0;
+        if (e == 0)
+            e = check_index_warm(c, table, &u[i]);
         if (e)
             return e;
         if (u[i].drop && !tr__find_index(table, u[i].drop->name))
             return tr__fail(c, 400, TR_TYPE("ResourceNotFoundException"),
                             "Requested resource not found: Table: %.*s not found", TR_FMT(u[i].drop->name));
     }
-    return 0;
+    return check_projected(c, r, table);
 }
 
 /* What an attribute is already defined as stays: only its name counts in the request. */
@@ -183,15 +213,30 @@ static int fill_new_index(tr_call *c, const req *r, const tr_table *table, const
     return e;
 }
 
+/* What is given. */
+static void set_units(tr_throughput *t, const tr_units *provisioned, const tr_units *on_demand)
+{
+    if (provisioned) {
+        t->read = provisioned->read.value;
+        t->write = provisioned->write.value;
+    }
+    if (on_demand && on_demand->read.given)
+        t->max_read = on_demand->read.value;
+    if (on_demand && on_demand->write.given)
+        t->max_write = on_demand->write.value;
+}
+
 static int fill_index(tr_call *c, const req *r, const tr_table *table, const tr_index_update *u,
                       tr_table_change *change)
 {
     if (u->drop) {
         change->delete_index = u->drop->name;
     } else if (u->update) {
+        const tr_index *index = tr__find_index(table, u->update->name);
         change->update_index = u->update->name;
-        change->index_throughput =
-            tr__throughput_of(u->update->throughput, u->update->on_demand, u->update->warm);
+        change->index_throughput = index ? index->throughput : (tr_throughput){0};
+        set_units(&change->index_throughput, u->update->throughput, u->update->on_demand);
+        tr__set_warm(&change->index_throughput, u->update->warm, table->on_demand);
     } else {
         return fill_new_index(c, r, table, u->create, change);
     }
@@ -205,20 +250,10 @@ static void fill_throughput(const req *r, const tr_table *table, tr_table_change
     change->set_throughput = r->throughput || has_units(r->on_demand) || has_units(r->warm) ||
                              (change->set_billing && change->on_demand);
     change->throughput = table->throughput;
-    if (r->throughput) {
-        change->throughput.read = r->throughput->read.value;
-        change->throughput.write = r->throughput->write.value;
-    } else if (change->set_billing && change->on_demand) {
+    if (!r->throughput && change->set_billing && change->on_demand)
         change->throughput.read = change->throughput.write = 0;
-    }
-    if (r->on_demand && r->on_demand->read.given)
-        change->throughput.max_read = r->on_demand->read.value;
-    if (r->on_demand && r->on_demand->write.given)
-        change->throughput.max_write = r->on_demand->write.value;
-    if (r->warm) {
-        change->throughput.warm_read = r->warm->read.value;
-        change->throughput.warm_write = r->warm->write.value;
-    }
+    set_units(&change->throughput, r->throughput, r->on_demand);
+    tr__set_warm(&change->throughput, r->warm, table->on_demand);
 }
 
 static int fill(tr_call *c, const req *r, const tr_table *table, tr_table_change *change)
@@ -274,6 +309,8 @@ int tr__op_update_table(tr_call *c, void *request)
         e = check_billing(c, r, table);
     if (e == 0)
         e = check_stream(c, r, table);
+    if (e == 0)
+        e = tr__check_warm(c, r->warm, &table->throughput, table->on_demand, false, (tr_view){NULL, 0});
     if (e == 0)
         e = check_indexes(c, r, table);
     if (e)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/tables.h"
 
+#include <locale.h>
 #include <stdio.h>
+#include <wctype.h>
 
 /* TagResource, UntagResource, ListTagsOfResource, and the small descriptions. */
 
@@ -34,42 +36,86 @@ static const tr_member list_members[] = {
 };
 const tr_shape tr__shape_list_tags = TR_SHAPE(tag_request, "ListTagsOfResourceInput", list_members);
 
-/* Tag keys and values are told as constraints are. */
-static int length_error(tr_call *c, uint32_t i, const char *member, tr_view text, const char *what, int bound)
+/* ---------------------------------------------------------------------------------------------- characters
+ */
+
+/* The next character of valid UTF-8. */
+static uint32_t next_char(tr_view text, size_t *at)
 {
-    return tr__invalid(c,
-                       "1 validation error detected: Value '%.*s' at 'tags.%u.member.%s' failed to satisfy "
-                       "constraint: Member must have length %s than or equal to %d",
-                       TR_FMT(text), i + 1, member, what, bound);
+    uint8_t first = (uint8_t)text.ptr[(*at)++];
+    unsigned more = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : first >= 0xc0 ? 1 : 0;
+    uint32_t c = more == 3 ? first & 7 : more == 2 ? first & 15 : more == 1 ? first & 31 : first;
+    for (; more && *at < text.len; more--)
+        c = c << 6 | ((uint8_t)text.ptr[(*at)++] & 63);
+    return c;
+}
+
+/* Unicode's separators beyond ASCII: U+2000 to 200A, and these. */
+static bool separator(uint32_t c)
+{
+    static const uint32_t others[] = {0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000};
+    bool found = c >= 0x2000 && c <= 0x200a;
+    for (size_t i = 0; i < TR_COUNT(others); i++)
+        found |= c == others[i];
+    return found;
+}
+
+/* At most so many characters, all of [\p{L}\p{Z}\p{N}_.:/=+\-@]. Without the C library's tables of Unicode
+ * letters of all scripts pass with whatever else is beyond ASCII. */
+static bool text_fits(tr_view text, size_t max)
+{
+    locale_t unicode = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    size_t count = 0;
+    bool ok = true;
+    for (size_t at = 0; at < text.len && ok; count++) {
+        uint32_t c = next_char(text, &at);
+        ok = c < 128 ? (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                           (c && strchr(" _.:/=+-@", (int)c))
+                     : !unicode || separator(c) || iswalnum_l((wint_t)c, unicode);
+    }
+    if (unicode)
+        freelocale(unicode);
+    return ok && count <= max;
+}
+
+static int check_key(tr_call *c, tr_view key)
+{
+    if (key.len && text_fits(key, TAG_KEY_MAX))
+        return 0;
+    return tr__invalid(c, "The Tag Key provided is invalid, Key: %.*s",
+                       TR_FMT(key.ptr ? key : TR_VIEW("null")));
+}
+
+static int check_tag(tr_call *c, const tr_tag *tag)
+{
+    int e = check_key(c, tag->key);
+    if (e)
+        return e;
+    if (tr_view_starts(tag->key, TR_VIEW("aws:"))) /* reserved (same source) */
+        return tr__invalid(c, "Tag Key cannot be prefixed with aws:, Key: %.*s", TR_FMT(tag->key));
+    if (tag->value.ptr && text_fits(tag->value, TAG_VALUE_MAX))
+        return 0;
+    return tr__invalid(c, "The Tag Value provided is invalid, Value: %.*s",
+                       TR_FMT(tag->value.ptr ? tag->value : TR_VIEW("null")));
+}
+
+static int too_many(tr_call *c)
+{
+    return tr__invalid(c, "Number of Tags exceed the current limit for the provided ResourceArn");
 }
 
 int tr__check_tags(tr_call *c, const tr_list *tags)
 {
     const tr_tag *t = tags->items;
-    for (uint32_t i = 0; i < tags->count; i++) {
-        if (!t[i].key.ptr || !t[i].value.ptr)
-            return tr__invalid(
-                c,
-                "1 validation error detected: Value null at 'tags.%u.member.%s' failed to satisfy "
-                "constraint: Member must not be null",
-                i + 1, t[i].key.ptr ? "value" : "key");
-        if (t[i].key.len == 0)
-            return length_error(c, i, "key", t[i].key, "greater", 1);
-        if (t[i].key.len > TAG_KEY_MAX * 4)
-            return length_error(c, i, "key", t[i].key, "less", TAG_KEY_MAX);
-        if (tr_view_starts(t[i].key, TR_VIEW("aws:"))) /* reserved (same source) */
-            return tr__invalid(c,
-                               "One or more parameter values were invalid: Tag keys may not begin with the "
-                               "reserved prefix aws:");
-        if (t[i].value.len > TAG_VALUE_MAX * 4)
-            return length_error(c, i, "value", t[i].value, "less", TAG_VALUE_MAX);
-        for (uint32_t k = 0; k < i; k++)
+    int e = 0;
+    for (uint32_t i = 0; i < tags->count && e == 0; i++) {
+        e = check_tag(c, &t[i]);
+        for (uint32_t k = 0; k < i && e == 0; k++)
             if (tr_view_eq(t[i].key, t[k].key))
-                return tr__invalid(c, "Duplicate tag key: %.*s", TR_FMT(t[i].key));
+                e = tr__invalid(c, "Duplicate Tag Keys provided as input: Duplicate Tag Key found %.*s",
+                                TR_FMT(t[i].key));
     }
-    if (tags->count > TAGS_MAX)
-        return tr__invalid(c, "Too many tags: a resource can have %d", TAGS_MAX);
-    return 0;
+    return e ? e : tags->count > TAGS_MAX ? too_many(c) : 0;
 }
 
 /* arn:aws:dynamodb:REGION:ACCOUNT:table/NAME, with a name of three characters or more. */
@@ -160,9 +206,7 @@ int tr__op_tag(tr_call *c, void *request)
         count += at == count;
     }
     if (count > TAGS_MAX)
-        return tr__fail(c, 400, TR_TYPE("LimitExceededException"),
-                        "Subscriber limit exceeded: The number of tags exceeds the limit of %d per resource",
-                        TAGS_MAX);
+        return too_many(c);
     return set_tags(c, table, all, count);
 }
 
@@ -179,6 +223,10 @@ int tr__op_untag(tr_call *c, void *request)
         e = check_table_arn(c, r->arn);
     if (e == 0 && !r->keys.count)
         e = tr__invalid(c, "Atleast one Tag Key needs to be provided as Input.");
+    for (uint32_t i = 0; i < r->keys.count && e == 0; i++)
+        e = check_key(c, ((const tr_view *)r->keys.items)[i]);
+    if (e == 0 && r->keys.count > TAGS_MAX)
+        e = too_many(c);
     if (e == 0)
         e = find(c, r->arn, &table);
     if (e)

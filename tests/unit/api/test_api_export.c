@@ -193,6 +193,25 @@ static void csv_is_imported(void **state)
     assert_non_null(strstr(text, "{\"n\":{\"N\":\"4\"},\"pk\":{\"S\":\"f\"},\"text\":{\"S\":\"moved\"}}"));
 }
 
+static void items_that_are_none_are_counted(void **state)
+{
+    fixture *f = *state;
+    char arn[256];
+    write_object("in.json",
+                 "{\"Item\":{\"pk\":{\"S\":\"a\"},\"n\":{\"N\":\"1\"}}}\n"
+                 "{\"Item\":{\"pk\":{\"S\":\"b\"},\"n\":{\"N\":\"1\"},\"\":{\"S\":\"x\"}}}\n"
+                 "{\"Item\":{\"pk\":{\"S\":\"c\"},\"n\":{\"N\":\"1\"},\"m\":{\"M\":{\"\":{\"S\":\"x\"}}}}}\n"
+                 "{\"Item\":[]}\n");
+    const char *text = must(f, "ImportTable",
+                            "{\"S3BucketSource\":{\"S3Bucket\":\"bucket\",\"S3KeyPrefix\":\"in\"},"
+                            "\"InputFormat\":\"DYNAMODB_JSON\"," TABLE("names") "}");
+    (void)snprintf(arn, sizeof arn, "%s", text_of(text, "ImportArn"));
+    finish(f);
+    text = must(f, "DescribeImport", "{\"ImportArn\":\"%s\"}", arn);
+    assert_non_null(strstr(text, "\"ErrorCount\":3"));
+    assert_non_null(strstr(text, "\"ImportedItemCount\":1"));
+}
+
 static void what_fails_is_told(void **state)
 {
     fixture *f = *state;
@@ -251,6 +270,7 @@ int main(void)
         T(an_export_is_imported_again),
         T(an_incremental_export_has_what_changed),
         T(csv_is_imported),
+        T(items_that_are_none_are_counted),
         T(what_fails_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
