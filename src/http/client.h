@@ -3,8 +3,8 @@
 #define TAILRACE_HTTP_CLIENT_INTERNAL_H
 
 /**
- * What the two files of the HTTP client share: client.c keeps the requests, sockets.c ties libcurl's sockets
- * and timer to the loop.
+ * What the files of the HTTP client share: client.c keeps the requests, transfer.c sets one up, sockets.c
+ * ties libcurl's sockets and timer to the loop.
  */
 
 #include <tailrace/http_client.h>
@@ -79,6 +79,17 @@ int tr__client_open(tr_http_client *client);
 void tr__client_close(tr_http_client *client);
 /** Makes an easy handle open and close its sockets through us. */
 bool tr__client_sockets(tr_http_client *client, CURL *easy);
+
+/* transfer.c */
+/** A new one, NULL without memory. */
+tr__transfer *tr__transfer_new(tr_http_client *client);
+/** One of those that wait for use, or a new one. */
+tr__transfer *tr__transfer_take(tr_http_client *client);
+/** Sets it up. After an error it is half set up: to be freed. */
+int tr__transfer_prepare(tr__transfer *transfer, const tr_http_call *call);
+/** Keeps it for the next request, or frees it. */
+void tr__transfer_recycle(tr_http_client *client, tr__transfer *transfer);
+void tr__transfer_free(tr__transfer *transfer);
 
 /* client.c */
 /** Completes what libcurl has done with. */
