@@ -12,8 +12,9 @@
  * backoff.
  *
  * Threads: every client owns one I/O thread. Reply callbacks, timers and subscriptions run on it, one at a
- * time, never within the call that started them. They must not block; blocking calls (tr_client_call_wait,
- * tr_client_free) refuse to run there (TR_ETHREAD). All other functions are safe from any thread.
+ * time, never within the call that started them. They must not block: tr_client_call_wait refuses to run
+ * there (TR_ETHREAD), and to call tr_client_free there is a programmer's error. All other functions are safe
+ * from any thread.
  *
  * Promise: if tr_client_call returns 0 its callback runs exactly once, also when the client is freed
  * (TR_ECANCELED); if it returns an error the callback never runs.
@@ -60,10 +61,14 @@ tr_view tr_reply_header(const tr_reply *reply, const char *name);
 /**
  * Called once per request. code 0: 2xx, `reply` is given and err NULL. Otherwise err is given (type and
  * message of the service where it answered) and reply too if one was received. Codes: TR_ETHROTTLED
- * (throttling errors), TR_ESERVICE (any other error answer), TR_ENOTFOUND (ResourceNotFoundException),
- * TR_ECONFLICT (ConditionalCheckFailedException, TransactionCanceledException, TransactionConflictException,
- * ResourceInUseException), TR_ETRIMMED (TrimmedDataAccessException), TR_EEXPIRED (ExpiredIteratorException,
- * expired tokens), TR_ECONNECT, TR_ETIMEOUT, TR_EAUTH, TR_ECANCELED, TR_ENOMEM.
+ * (throttling errors), TR_ENOTFOUND (ResourceNotFoundException and its like for tables, backups, exports,
+ * imports, queues), TR_EEXIST (ResourceAlreadyExistsException and its like), TR_ECONFLICT
+ * (ConditionalCheckFailedException, TransactionCanceledException, TransactionConflictException,
+ * ResourceInUseException and its like), TR_ETRIMMED (TrimmedDataAccessException), TR_EEXPIRED
+ * (ExpiredIteratorException, expired tokens), TR_EAUTH (no credentials, or refused ones), TR_ESERVICE (any
+ * other error answer); without an answer TR_ECONNECT, TR_ETIMEOUT, TR_EIO (the connection broke, or the
+ * answer was damaged), TR_ELIMIT (it is too large), TR_EINVAL (a header that cannot be sent), TR_ECANCELED,
+ * TR_ENOMEM.
  */
 typedef void tr_reply_fn(void *ctx, int code, const tr_reply *reply, const tr_error *err);
 typedef void tr_task_fn(void *ctx);

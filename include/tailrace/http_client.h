@@ -80,9 +80,9 @@ typedef struct tr_http_call {
 } tr_http_call;
 
 /**
- * Sends a request, once: what is not answered may have arrived, and is not repeated here.
- * TR_EINVAL (a header with control characters, a URL of another scheme), TR_ELIMIT (too many waiting),
- * TR_ENOMEM. ret_id may be NULL.
+ * Sends a request, once: what is not answered may have arrived, and is not repeated here. Callbacks may call
+ * it, on_bytes too. TR_EINVAL (a header with control characters, a URL of another scheme), TR_ELIMIT (too
+ * many waiting), TR_ENOMEM. ret_id may be NULL.
  */
 int tr_http_client_send(tr_http_client *client, const tr_http_call *call, tr_http_reply_fn *fn, void *ctx,
                         uint64_t *ret_id);

@@ -236,6 +236,9 @@ static int describe(reading *r, tr_error *err)
     const tr_request request = {
         .service = TR_DYNAMODB, .operation = "DescribeTable", .body = tr_buf_view(&body)};
     int e = tr_client_call_wait(r->place.client, &request, &reply, err);
+    if (e == TR_ENOTFOUND)
+        (void)tr_fail(err, e, "there is no table %s at %s", r->table,
+                      tr_client_endpoint(r->place.client, TR_DYNAMODB));
     if (!e && tr_json_member(tr_buf_view(&reply), "Table", &arena, &table))
         e = tr_fail(err, TR_EPARSE, "the server described no table");
     if (!e)
