@@ -54,9 +54,8 @@ static const tr_shape projection_shape = TR_SHAPE(tr_projection_spec, "Projectio
 #define INDEX_PROJECTION                                                                                     \
     TR_MEMBER(tr_index_spec, projection, "Projection", TR_K_STRUCT, .rules = TR_R_NOT_NULL,                  \
               .shape = &projection_shape)
-#define INDEX_UNITS(r)                                                                                       \
-    TR_MEMBER(tr_index_spec, throughput, "ProvisionedThroughput", TR_K_STRUCT, .rules = (r),                 \
-              .shape = &tr__shape_units),                                                                    \
+#define INDEX_UNITS                                                                                          \
+    TR_MEMBER(tr_index_spec, throughput, "ProvisionedThroughput", TR_K_STRUCT, .shape = &tr__shape_units),   \
         TR_MEMBER(tr_index_spec, on_demand, "OnDemandThroughput", TR_K_STRUCT,                               \
                   .shape = &tr__shape_on_demand),                                                            \
         TR_MEMBER(tr_index_spec, warm, "WarmThroughput", TR_K_STRUCT, .shape = &warm_shape)
@@ -65,14 +64,14 @@ static const tr_member local_members[] = {INDEX_NAME, INDEX_KEYS(2), INDEX_PROJE
 const tr_shape tr__shape_local_index = TR_SHAPE(tr_index_spec, "LocalSecondaryIndex", local_members);
 
 static const tr_member global_members[] = {INDEX_KEYS(2 * TR_KEY_PARTS_MAX), INDEX_PROJECTION, INDEX_NAME,
-                                           INDEX_UNITS(0)};
+                                           INDEX_UNITS};
 const tr_shape tr__shape_global_index = TR_SHAPE(tr_index_spec, "GlobalSecondaryIndex", global_members);
 
-static const tr_member update_index_members[] = {INDEX_NAME, INDEX_UNITS(TR_R_NOT_NULL)};
+static const tr_member update_index_members[] = {INDEX_NAME, INDEX_UNITS};
 static const tr_shape update_index_shape =
     TR_SHAPE(tr_index_spec, "UpdateGlobalSecondaryIndexAction", update_index_members);
 
-static const tr_member create_index_members[] = {INDEX_PROJECTION, INDEX_NAME, INDEX_UNITS(0),
+static const tr_member create_index_members[] = {INDEX_PROJECTION, INDEX_NAME, INDEX_UNITS,
                                                  INDEX_KEYS(2 * TR_KEY_PARTS_MAX)};
 static const tr_shape create_index_shape =
     TR_SHAPE(tr_index_spec, "CreateGlobalSecondaryIndexAction", create_index_members);

@@ -26,6 +26,12 @@ static int check_updates(tr_call *c, const req *r)
                                                "GlobalSecondaryIndexUpdate.Create, "
                                                "GlobalSecondaryIndexUpdate.Delete must not be null");
     for (uint32_t i = 0; i < r->index_updates.count; i++)
+        if (u[i].update && u[i].update->warm && !has_units(u[i].update->warm))
+            return tr__invalid(c,
+                               WERE_INVALID "WarmThroughput must have at least one of ReadUnitsPerSecond or "
+                                            "WriteUnitsPerSecond specified for index: %.*s",
+                               TR_FMT(u[i].update->name));
+    for (uint32_t i = 0; i < r->index_updates.count; i++)
         for (uint32_t k = 0; k < i; k++)
             if (tr_view_eq(update_name(&u[i]), update_name(&u[k])))
                 return tr__invalid(c,
@@ -113,6 +119,28 @@ static int check_stream(tr_call *c, const req *r, const tr_table *table)
     return tr__check_stream_spec(c, r->stream);
 }
 
+/* There is such an index, and something to change about it. */
+static int check_index_update(tr_call *c, const req *r, const tr_table *table, const tr_index_spec *update)
+{
+    bool on_demand = r->billing.ptr ? tr_view_is(r->billing, "PAY_PER_REQUEST") : table->on_demand;
+    if (!tr__find_index(table, update->name))
+        return update->throughput
+                   ? tr__invalid(c,
+                                 "This operation cannot be performed with given input values. Please contact "
+                                 "DynamoDB service team for more info: Action Blocked: IndexUpdate")
+                   : tr__fail(c, 400, TR_TYPE("ResourceNotFoundException"),
+                              "Requested resource not found: Index %.*s for table %.*s", TR_FMT(update->name),
+                              TR_FMT(table->name));
+    if (update->throughput || has_units(update->on_demand) || has_units(update->warm))
+        return 0;
+    return tr__invalid(c,
+                       WERE_INVALID
+                       "The only Updates for index: %.*s when TableThroughputMode is %s can be to "
+                       "%s, WarmThroughput",
+                       TR_FMT(update->name), on_demand ? "PAY_PER_REQUEST" : "PROVISIONED",
+                       on_demand ? "OnDemandThroughput" : "ProvisionedThroughput");
+}
+
 static int check_index_warm(tr_call *c, const tr_table *table, const tr_index_update *u)
 {
     const tr_index_spec *spec = u->create ? u->create : u->update;
@@ -146,10 +174,9 @@ static int check_indexes(tr_call *c, const req *r, const tr_table *table)
     const tr_index_update *u = r->index_updates.items;
     unsigned online = 0;
     for (uint32_t i = 0; i < r->index_updates.count; i++) {
-        if (u[i].update && !tr__find_index(table, u[i].update->name))
-            return tr__invalid(c,
-                               "This operation cannot be performed with given input values. Please contact "
-                               "DynamoDB service team for more info: Action Blocked: IndexUpdate");
+        int e = u[i].update ? check_index_update(c, r, table, u[i].update) : 0;
+        if (e)
+            return e;
         online += u[i].create || u[i].drop;
     }
     for (unsigned i = 0; i < table->index_count; i++)

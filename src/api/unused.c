@@ -74,8 +74,18 @@ int tr__op_no_global_table(tr_call *c, void *request)
                     TR_FMT(((unused_request *)request)->table));
 }
 
+/* Policies are of tables and their streams. */
+static int check_policy_table(tr_call *c, tr_view arn)
+{
+    tr_view name = tr__table_of_arn(arn);
+    return tr_engine_table(c->engine, name) ? 0 : tr__no_table(c, name, true);
+}
+
 int tr__op_no_policy(tr_call *c, void *request)
 {
+    int e = check_policy_table(c, ((unused_request *)request)->arn);
+    if (e)
+        return e;
     return tr__fail(
         c, 400, TR_TYPE("PolicyNotFoundException"),
         "Resource-based policy not found for the provided ResourceArn: Requested policy not found: %.*s",
@@ -124,7 +134,10 @@ int tr__op_list_nothing(tr_call *c, void *request)
 
 int tr__op_delete_policy(tr_call *c, void *request)
 {
-    (void)request; /* deleting what is not there is no error */
+    int e = check_policy_table(c, ((unused_request *)request)->arn);
+    if (e)
+        return e;
+    /* deleting what is not there is no error */
     tr_json_begin_object(&c->w);
     tr_json_end_object(&c->w);
     return 0;

@@ -200,6 +200,8 @@ static void a_point_in_time_is_restored(void **state)
             "ValidationException", "");
 }
 
+#define TABLES "arn:aws:dynamodb:us-east-1:000000000000:table/"
+
 static void what_no_single_machine_has_is_told_so(void **state)
 {
     static const struct {
@@ -211,7 +213,7 @@ static void what_no_single_machine_has_is_told_so(void **state)
                 {"DescribeKinesisStreamingDestination", "{\"TableName\":\"tab\"}",
                  "\"KinesisDataStreamDestinations\":[]"},
                 {"DescribeTableReplicaAutoScaling", "{\"TableName\":\"tab\"}", "\"Replicas\":[]"},
-                {"DeleteResourcePolicy", "{\"ResourceArn\":\"arn\"}", "{}"}};
+                {"DeleteResourcePolicy", "{\"ResourceArn\":\"" TABLES "tab\"}", "{}"}};
     static const struct {
         const char *operation, *body, *type;
     } refusals[] = {
@@ -223,7 +225,9 @@ static void what_no_single_machine_has_is_told_so(void **state)
          "ValidationException"},
         {"DisableKinesisStreamingDestination", "{\"TableName\":\"tab\",\"StreamArn\":\"arn\"}",
          "ResourceNotFoundException"},
-        {"GetResourcePolicy", "{\"ResourceArn\":\"arn\"}", "PolicyNotFoundException"},
+        {"GetResourcePolicy", "{\"ResourceArn\":\"" TABLES "tab\"}", "PolicyNotFoundException"},
+        {"GetResourcePolicy", "{\"ResourceArn\":\"" TABLES "none\"}", "ResourceNotFoundException"},
+        {"DeleteResourcePolicy", "{\"ResourceArn\":\"" TABLES "none\"}", "ResourceNotFoundException"},
         {"PutResourcePolicy", "{\"ResourceArn\":\"arn\",\"Policy\":\"{}\"}", "ValidationException"},
         {"UpdateTable",
          "{\"TableName\":\"tab\",\"ReplicaUpdates\":[{\"Create\":{\"RegionName\":\"eu-west-1\"}}]}",
