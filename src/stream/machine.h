@@ -394,7 +394,7 @@ struct tr__core {
     uint64_t quiet_listing; /* the listing since which all is read and the stream disabled; 0: not so */
     int64_t quiet_ms;
     tr__timer succession_timer;
-    unsigned succession_failures;
+    unsigned succession_failures, succession_looks;
 
     /* delivery */
     tr__lane **lanes; /* heap, from 1 */

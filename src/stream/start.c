@@ -8,6 +8,9 @@
  * stream that comes after a disabled one.
  */
 
+/** Until a table whose stream is over is first looked at for another one. */
+#define LOOK_MIN_MS 500
+
 /** Counts as read to its end. */
 void tr__shard_skip(tr__core *core, tr__shard *s)
 {
@@ -254,7 +257,7 @@ static void succeed(tr__core *core)
     core->label[0] = 0;
     core->disabled = core->gone = core->told_ended = false;
     core->quiet_listing = core->listings_complete = 0;
-    core->missing = 0;
+    core->missing = core->succession_looks = 0;
     core->floor.len = 0;
     if (core->fleet)
         core->fleet->arn_count = 0;
@@ -262,6 +265,16 @@ static void succeed(tr__core *core)
     core->listing = core->describing = false;
     core->graph_version++;
     tr__core_stage(core, TR__STAGE_LIST);
+}
+
+/** A table that is made again is mostly so at once: often at first. A fleet has one account's ListStreams. */
+static int64_t next_look(tr__core *core)
+{
+    int64_t wait = LOOK_MIN_MS;
+    for (unsigned i = 0; i < core->succession_looks && wait < core->o.discover_ms; i++)
+        wait *= 2;
+    core->succession_looks++;
+    return core->fleet || wait > core->o.discover_ms ? core->o.discover_ms : wait;
 }
 
 void tr__succession_answer(tr__core *core, tr__answer *a)
@@ -292,5 +305,5 @@ void tr__succession_answer(tr__core *core, tr__answer *a)
     if (!core->told_ended)
         tr__core_told(core, TR_STREAM_ENDED);
     core->told_ended = true;
-    tr__timer_set(core, &core->succession_timer, core->now + core->o.discover_ms + 1);
+    tr__timer_set(core, &core->succession_timer, core->now + next_look(core) + 1);
 }
