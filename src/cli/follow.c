@@ -284,6 +284,7 @@ bool tr_cli_fleet_take(tr_cli_fleet *fleet, int option, const tr_cli *cli, int *
     *ret_exit = 0;
     if (option == TR_CLI_NAME) {
         fleet->lease_table = cli->value;
+        *ret_exit = tr_cli_table_name(cli, cli->value);
         return true;
     }
     if (option != TR_CLI_FAILOVER)

@@ -267,14 +267,14 @@ static void succeed(tr__core *core)
     tr__core_stage(core, TR__STAGE_LIST);
 }
 
-/** A table that is made again is mostly so at once: often at first. A fleet has one account's ListStreams. */
+/** A table that is made again is mostly so at once: often at first, all workers of a fleet together. */
 static int64_t next_look(tr__core *core)
 {
-    int64_t wait = LOOK_MIN_MS;
+    int64_t wait = LOOK_MIN_MS * tr__fleet_share(core);
     for (unsigned i = 0; i < core->succession_looks && wait < core->o.discover_ms; i++)
         wait *= 2;
     core->succession_looks++;
-    return core->fleet || wait > core->o.discover_ms ? core->o.discover_ms : wait;
+    return wait > core->o.discover_ms ? core->o.discover_ms : wait;
 }
 
 void tr__succession_answer(tr__core *core, tr__answer *a)
