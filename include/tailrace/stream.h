@@ -355,7 +355,7 @@ int tr_stream_get_state(tr_stream *stream, tr_buf *ret_json);
  * dynamodb-stream
  * ({"<id>":{"shardId":"<id>","nextShardIterator":"…"}}), whose iterators are used while they live; an expired
  * one gives a gap. Events handed out before may still be given back, without effect. Not with a fleet
- * (TR_EUNSUPPORTED).
+ * (TR_EUNSUPPORTED). A state that is refused (TR_EPARSE, TR_EVERSION, TR_EINVAL) changes nothing.
  */
 int tr_stream_set_state(tr_stream *stream, tr_view json, tr_error *err);
 /** dynamodb-stream's form of the state, for going back to it: shards being read with fresh iterators behind

@@ -361,11 +361,19 @@ static void states_are_got_and_set_at_any_time(void **state)
     if (tr_stream_set_state(stream, tr_buf_view(&json), &err))
         fail_msg("%s", err.message);
     tr_stream_ack(stream, held); /* from before: without effect */
-    take(stream, RECORDS - FIRST, seen);
-    assert_nothing_more(stream);
-    assert_each_once(seen);
+    take(stream, 3, seen);
+    held = live_next(stream, TR_STREAM_RECORD);
     assert_int_equal(tr_stream_set_state(stream, TR_VIEW("{\"format\":\"other\"}"), &err), TR_EPARSE);
+    tr_stream_ack(stream, held); /* what was refused has changed nothing */
+    take(stream, RECORDS - FIRST - 4, seen);
+    assert_nothing_more(stream);
     tr_stream_free(stream);
+    int count = 0;
+    for (int i = 0; i < RECORDS; i++) {
+        count += seen[i];
+        assert_true(seen[i] <= 1);
+    }
+    assert_int_equal(count, RECORDS - 1); /* the one that was held */
     tr_buf_done(&json);
 }
 
