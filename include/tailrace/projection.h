@@ -20,6 +20,11 @@
  *
  * Or, with a reducer instead of the function, a row is an aggregate, under `<store>#<aggregate>`.
  *
+ * Several processes. One keeps a read model up to date. A second one with the same `state` waits, and takes
+ * over when the first one ends; one with a state of its own does the same work once more, which each event
+ * survives: it counts once, and who is second finds that out by a conflict. The work is not shared by leases:
+ * docs/decisions/007-projections.md says why.
+ *
  * Rebuilding. tr_projection_rebuild (or `rebuild`, when a process is started) makes the read model once more,
  * from the first event, as another generation beside the one that serves; that one is read, and goes on being
  * kept up to date if its function is the same `version`. When the new one has caught up with it, it takes its

@@ -70,6 +70,10 @@ static int check_options(const tr_cli_events *c, const char *verb)
 {
     for (size_t i = 0; i < TR_COUNT(of_verbs); i++) {
         uint64_t more = c->given & ~(of_verbs[i].options | EVERYWHERE);
+        if (strcmp(of_verbs[i].verb, verb) == 0 && more & FLEET && strcmp(verb, "project") == 0)
+            return tr_cli_usage(c->cli,
+                                "--name: one process keeps a read model up to date; a second one stands by "
+                                "with the same --state, or on another machine with its own");
         if (strcmp(of_verbs[i].verb, verb) == 0 && more)
             return tr_cli_usage(c->cli, "--%s is no option of events %s", name_of(c, more), verb);
     }
@@ -127,6 +131,11 @@ static bool is_of(const char *to, const char *kind)
     return to && strncmp(to, kind, n) == 0 && to[n];
 }
 
+static int check_table(const tr_cli_events *c)
+{
+    return c->to && strncmp(c->to, "table:", 6) == 0 ? tr_cli_table_name(c->cli, c->to + 6) : 0;
+}
+
 static int check_destination(const tr_cli_events *c)
 {
     tr_message_kind kind;
@@ -137,6 +146,8 @@ static int check_destination(const tr_cli_events *c)
     if (c->to && strcmp(c->to, "-") != 0 && !bus && !is_of(c->to, "table:"))
         return tr_cli_usage(
             c->cli, "--to '%s': -, bus:NAME and table:NAME are possible, or --exec and its like", c->to);
+    if (check_table(c))
+        return TR_EXIT_USAGE;
     if (!bus && c->given & TO_BUS)
         return tr_cli_usage(c->cli, "--%s is for what goes to a bus", name_of(c, c->given & TO_BUS));
     if (tr_cli_events_message(c->message, &kind, &err))
@@ -171,7 +182,7 @@ static int check_project(const tr_cli_events *c)
         return tr_cli_usage(c->cli, "where are the rows? --to sqlite:FILE or --to table:TABLE is needed");
     if (c->code.given && c->rules)
         return tr_cli_usage(c->cli, "rows are made by --rules or by code, not by both");
-    return 0;
+    return check_table(c);
 }
 
 int tr_cli_events_check(const tr_cli_events *c, const char *verb)

@@ -109,17 +109,22 @@ static int follow(const tr_cli_events *c, following *f, tr_error *err)
     return e == TR_ECLOSED ? 0 : e;
 }
 
-/* With --from the position that is there is given up. */
+/* With --from the position that is there is given up, but never that of a consumer at work. */
 static int forget(const char *path, tr_error *err)
 {
     static const char *const endings[] = {"", "-wal", "-shm"};
     char name[4200];
-    for (size_t i = 0; i < TR_COUNT(endings); i++) {
+    tr_stream_store *lock;
+    int e = tr_stream_store_file(path, &lock, err);
+    if (e)
+        return e;
+    for (size_t i = 0; !e && i < TR_COUNT(endings); i++) {
         (void)snprintf(name, sizeof name, "%s%s", path, endings[i]);
         if (unlink(name) && access(name, F_OK) == 0)
-            return tr_fail(err, TR_EIO, "cannot remove the earlier position, %s", name);
+            e = tr_fail(err, TR_EIO, "cannot remove the earlier position, %s", name);
     }
-    return 0;
+    tr_stream_store_free(lock);
+    return e;
 }
 
 static int open_subscription(tr_cli_events *c, const char *command, const char *more, tr_subscribe_from from,
