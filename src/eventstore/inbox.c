@@ -26,7 +26,7 @@ void tr__inbox_rollback(tr__inbox *in)
 {
     if (in->fill.db && !sqlite3_get_autocommit(in->fill.db))
         (void)tr__lite_run(&in->fill, in->f[ROLLBACK], NULL);
-    (void)tr__inbox_get_number(in, "epoch", &in->epoch, NULL);
+    (void)tr__inbox_find_scan(in, NULL);
 }
 
 int tr__inbox_save(tr__inbox *in, tr_view state, tr_error *err)
@@ -46,8 +46,14 @@ int tr__inbox_scanning(tr__inbox *in, bool on, bool again, tr_error *err)
         in->epoch += 2;
         e = tr__inbox_put_number(in, "epoch", in->epoch, err);
     }
-    return e ? e
-             : tr__inbox_put_number(in, "held", on ? in->epoch + in->select->by_aggregate : INT64_MAX, err);
+    if (!e)
+        e = on ? tr__inbox_put_number(in, "held", in->epoch + in->select->by_aggregate, err)
+               : tr__inbox_put_meta(in, "held", TR_VIEW(TR__INBOX_NOT_HELD), err);
+    if (!e)
+        e = tr__lite_run(&in->fill, in->f[PART], err);
+    if (!e)
+        in->scanning = on;
+    return e;
 }
 
 /* The timestamp in one form, so that texts compare as times. One that is none stands as it is. */
@@ -129,19 +135,64 @@ static tr_view key_of(tr_item item)
     return v.payload;
 }
 
+/* What has come since the start is wanted whatever its timestamp says. */
+static bool is_wanted(const tr__inbox *in, bool since_start, const tr_event *event)
+{
+    tr__selection any_time = *in->select;
+    if (since_start)
+        any_time.from_ms = INT64_MIN;
+    return tr__selection_wants(&any_time, event);
+}
+
+/* Whether the statement finds something for this key and version. */
+static int is_there(tr__inbox *in, int statement, tr_view key, uint64_t version, bool *ret, tr_error *err)
+{
+    int e;
+    tr__lite_blob(in->f[statement], 1, key);
+    (void)sqlite3_bind_int64(in->f[statement], 2, (int64_t)version);
+    *ret = tr__lite_row(&in->fill, in->f[statement], &e, err);
+    (void)sqlite3_reset(in->f[statement]);
+    return e;
+}
+
 int tr__inbox_scanned(tr__inbox *in, tr_item item, tr_error *err)
 {
     tr_view store, key = key_of(item);
     tr_event event;
-    bool is_new;
+    bool is_new, met = false;
     if (!tr__selection_take(in->select, item, &store, &event))
         return 0;
     int e = note(in, key, &event, &is_new, err);
-    if (e || !is_new || !tr__selection_wants(in->select, &event))
+    if (!e && is_new)
+        e = is_there(in, MET, key, event.version, &met, err);
+    if (e || !is_new || !is_wanted(in, met, &event))
         return e;
+    if (met)
+        return put(in, in->epoch + 1, none, none, ++in->number, 0, item, err);
     return in->select->by_aggregate
                ? put(in, in->epoch, none, none, ++in->number, 0, item, err)
                : put(in, in->epoch, tr_buf_view(&in->at), key, (int64_t)event.version, 0, item, err);
+}
+
+/* While a scan is under way: what it finds of this key from now on follows this version, and so does what it
+ * has found already beyond it and was held back. */
+static int meet(tr__inbox *in, tr_view key, uint64_t version, tr_error *err)
+{
+    bool later = false;
+    sqlite3_stmt *write = in->f[MEET], *move = in->f[MOVE];
+    tr__lite_blob(write, 1, key);
+    (void)sqlite3_bind_int64(write, 2, (int64_t)version);
+    int e = tr__lite_run(&in->fill, write, err);
+    if (!e)
+        e = is_there(in, LATER, key, version, &later, err);
+    if (e || !later)
+        return e;
+    tr__lite_blob(move, 1, key);
+    (void)sqlite3_bind_int64(move, 2, (int64_t)version);
+    (void)sqlite3_bind_int64(move, 3, in->epoch);
+    (void)sqlite3_bind_int64(move, 4, in->number);
+    e = tr__lite_run(&in->fill, move, err);
+    return e ? e : tr__inbox_find_number(in, err);
 }
 
 /* A change from the stream. */
@@ -152,13 +203,11 @@ static int streamed(tr__inbox *in, const tr_sink_row *row, tr_error *err)
     bool is_new, overwritten = row->record->event == TR_MODIFY;
     if (row->item.len == 0 || !tr__selection_take(in->select, row->item, &store, &event))
         return 0;
-    int e = note(in, key_of(row->item), &event, &is_new, err);
-    /* from now on: what has come since the start is wanted whatever its timestamp says */
-    tr__selection any_time = *in->select;
-    any_time.from_ms = INT64_MIN;
-    if (e || !(is_new || overwritten) || !tr__selection_wants(&any_time, &event))
-        return e;
-    return put(in, in->epoch + 1, none, none, ++in->number, overwritten ? OVERWRITTEN : 0, row->item, err);
+    tr_view key = key_of(row->item);
+    int e = note(in, key, &event, &is_new, err);
+    if (!e && (is_new || overwritten) && is_wanted(in, true, &event))
+        e = put(in, in->epoch + 1, none, none, ++in->number, overwritten ? OVERWRITTEN : 0, row->item, err);
+    return !e && is_new && in->scanning ? meet(in, key, event.version, err) : e;
 }
 
 /* ---------------------------------------------------------------------------------------------- as a sink */

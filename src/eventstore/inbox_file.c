@@ -8,12 +8,15 @@
  *   seen    (key, first, last, at)                      of the partition key, versions first … last have come;
  *                                                       at: the latest timestamp among them and those before
  *   inbox   (id, epoch, at, key, number, flags, item)   to be taken in order of epoch, at, key, number
+ *   met     (key, version)                              of the partition key, the first version that the stream
+ *                                                       brought while a scan is under way
  *
  * Epoch 0 is the first scan: its events are sorted by at, which is an event's timestamp or that of a
  * predecessor with a later one, then by key and version. Epoch 1 is what the stream has brought since the
  * scan began, with at and key empty, numbered as it came. A repeated scan is epoch 2, and so on. While a scan
  * runs, its epoch and later ones are held back: what the stream brings may follow an event that is still to
- * be found.
+ * be found. Where both are at one aggregate at the same time, the stream may bring a version before the scan
+ * comes to its successors: these follow it in the stream's epoch, whoever brings them.
  *
  * By aggregate, a scan's events too have at and key empty and are numbered as they came, which within an
  * aggregate is by version; and only epochs later than the scan's are held back.
@@ -35,6 +38,13 @@ static const char *const fill_sql[STATEMENTS] = {
     [EXTEND] = "UPDATE seen SET last = ?3, at = ?4 WHERE key = ?1 AND first = ?2",
     [SHORTEN] = "DELETE FROM seen WHERE key = ?1 AND first = ?2",
     [PUT] = "INSERT INTO inbox (epoch, at, key, number, flags, item) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [MEET] = ("INSERT INTO met (key, version) VALUES (?1, ?2) "
+              "ON CONFLICT (key) DO UPDATE SET version = min(version, ?2)"),
+    [MET] = "SELECT 1 FROM met WHERE key = ?1 AND version < ?2",
+    [PART] = "DELETE FROM met",
+    [LATER] = "SELECT 1 FROM seen WHERE key = ?1 AND last > ?2 LIMIT 1",
+    [MOVE] = ("UPDATE inbox SET epoch = ?3 + 1, at = '', key = x'', number = ?4 + number - ?2 "
+              "WHERE epoch = ?3 AND key = ?1 AND number > ?2"),
     [SAVE] = "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)",
     [LOAD] = "SELECT value FROM meta WHERE name = ?1",
     [BEGIN] = "BEGIN IMMEDIATE",
@@ -43,7 +53,7 @@ static const char *const fill_sql[STATEMENTS] = {
 static const char *const take_sql[TAKER_STATEMENTS] = {
     [TAKE] =
         "SELECT id, epoch, flags, item FROM inbox WHERE epoch < coalesce((SELECT CAST(value AS INTEGER) FROM "
-        "meta WHERE name = 'held'), 9223372036854775807) ORDER BY epoch, at, key, number LIMIT ?1",
+        "meta WHERE name = 'held'), " TR__INBOX_NOT_HELD ") ORDER BY epoch, at, key, number LIMIT ?1",
     [DONE] = "DELETE FROM inbox WHERE id = ?1"};
 
 /* ------------------------------------------------------------------------------------------------ opening */
@@ -147,13 +157,14 @@ static int make_tables(tr__inbox *in, tr_error *err)
         "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
         "CREATE TABLE IF NOT EXISTS seen (key BLOB, first INTEGER, last INTEGER NOT NULL, at TEXT NOT NULL, "
         "PRIMARY KEY (key, first)) WITHOUT ROWID;"
+        "CREATE TABLE IF NOT EXISTS met (key BLOB PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;"
         "CREATE TABLE IF NOT EXISTS inbox (id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, at TEXT NOT NULL, "
         "key BLOB NOT NULL, number INTEGER NOT NULL, flags INTEGER NOT NULL, item BLOB NOT NULL);"
         "CREATE INDEX IF NOT EXISTS inbox_order ON inbox (epoch, at, key, number);",
         err);
 }
 
-static int find_number(tr__inbox *in, tr_error *err)
+int tr__inbox_find_number(tr__inbox *in, tr_error *err)
 {
     sqlite3_stmt *stmt = NULL;
     int e = tr__lite_prepare(&in->fill,
@@ -164,6 +175,19 @@ static int find_number(tr__inbox *in, tr_error *err)
     if (!e && tr__lite_row(&in->fill, stmt, &e, err))
         in->number = sqlite3_column_int64(stmt, 0);
     (void)sqlite3_finalize(stmt);
+    return e;
+}
+
+int tr__inbox_find_scan(tr__inbox *in, tr_error *err)
+{
+    tr_buf held;
+    tr_buf_init(&held, 64);
+    int e = tr__inbox_get_number(in, "epoch", &in->epoch, err);
+    if (!e)
+        e = tr__inbox_get_meta(in, "held", &held, err);
+    if (!e)
+        in->scanning = held.len > 0 && !tr_view_is(tr_buf_view(&held), TR__INBOX_NOT_HELD);
+    tr_buf_done(&held);
     return e;
 }
 
@@ -194,9 +218,9 @@ static int open_database(tr__inbox *in, const char *path, tr_error *err)
     if (!e)
         e = find_bounds(in, fresh, err);
     if (!e)
-        e = tr__inbox_get_number(in, "epoch", &in->epoch, err);
+        e = tr__inbox_find_scan(in, err);
     if (!e)
-        e = find_number(in, err);
+        e = tr__inbox_find_number(in, err);
     if (!e)
         e = tr__inbox_commit(in, err);
     if (!e)

@@ -7,10 +7,29 @@
 
 #include "eventstore/inbox.h"
 
-#define TR__INBOX_BATCH_BYTES ((size_t)32 << 20) /* of a batch, beyond its first event */
+#define TR__INBOX_NOT_HELD    "9223372036854775807" /* no epoch is */
+#define TR__INBOX_BATCH_BYTES ((size_t)32 << 20)    /* of a batch, beyond its first event */
 
 /* statements of the side that fills, and of the one that takes */
-enum { FIND, NEXT, ADD, EXTEND, SHORTEN, PUT, SAVE, LOAD, BEGIN, COMMIT, ROLLBACK, STATEMENTS };
+enum {
+    FIND,
+    NEXT,
+    ADD,
+    EXTEND,
+    SHORTEN,
+    PUT,
+    MEET,
+    MET,
+    PART,
+    LATER,
+    MOVE,
+    SAVE,
+    LOAD,
+    BEGIN,
+    COMMIT,
+    ROLLBACK,
+    STATEMENTS
+};
 enum { TAKE, DONE, TAKER_STATEMENTS };
 
 struct tr__inbox {
@@ -25,6 +44,7 @@ struct tr__inbox {
     sqlite3_stmt *f[STATEMENTS];
     int64_t epoch;  /* of the present or last scan; what the stream brings is epoch + 1 */
     int64_t number; /* of the last event that is numbered as it came */
+    bool scanning;  /* a scan is under way */
     tr_buf at;
 
     /* taking */
@@ -41,5 +61,8 @@ int tr__inbox_put_meta(tr__inbox *in, const char *name, tr_view value, tr_error 
 int tr__inbox_get_meta(tr__inbox *in, const char *name, tr_buf *ret, tr_error *err);
 int tr__inbox_get_number(tr__inbox *in, const char *name, int64_t *ret, tr_error *err);
 int tr__inbox_put_number(tr__inbox *in, const char *name, int64_t number, tr_error *err);
+/** Of the scan and of the last number, as the file has them. */
+int tr__inbox_find_scan(tr__inbox *in, tr_error *err);
+int tr__inbox_find_number(tr__inbox *in, tr_error *err);
 
 #endif

@@ -135,7 +135,7 @@ class ServiceError(Exception):
         super().__init__(f"{operation}: {self.status} {self.type}: {self.message}")
 
 
-IDLE_S = 30  # servers close what is idle for longer
+IDLE_S = 10  # servers close what is idle for longer
 
 
 class Dynamo:
