@@ -48,7 +48,7 @@ class Server:
         for attempt in range(2):
             try:
                 if not self.connection:
-                    self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+                    self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
                 self.connection.request("POST", "/", body, {
                     "Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "DynamoDB_20120810." + operation,
                     "X-Amz-Date": "20260101T000000Z", "Authorization": "AWS4-HMAC-SHA256 Credential=tailrace/20260101/us-east-1/"
@@ -528,7 +528,7 @@ class Differ:
             for name in tables.get("TableNames", []):
                 s.call("DeleteTable", json.dumps({"TableName": name}))
             for body in TABLES:
-                for _ in range(100):
+                for _ in range(2400):
                     if s.call("CreateTable", json.dumps(body))[0] == 200:
                         break
                     time.sleep(0.05)
