@@ -35,7 +35,7 @@ class Server:
         self.name, self.port = name, port
         self.process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.connection = None
-        for _ in range(300):
+        for _ in range(1800):
             try:
                 socket.create_connection(("127.0.0.1", port), 0.2).close()
                 return
