@@ -352,10 +352,9 @@ int tr__op_list_backups(tr_call *c, void *request)
 static int open_backup(tr_call *c, const tr_restore_request *r, const tr_kept *k, tr_source **ret_source)
 {
     tr_error err;
-    if (tr_engine_table(c->engine, r->target))
-        return tr__fail(c, 400, TR_TYPE("TableAlreadyExistsException"), "Table already exists: %.*s",
-                        TR_FMT(r->target));
-    int e = tr__job_check(c);
+    int e = tr__check_target(c, r->target, k->arn);
+    if (e == 0)
+        e = tr__job_check(c);
     if (e)
         return e;
     e = tr__held_of_backup(c->api, k, ret_source, &err);

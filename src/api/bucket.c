@@ -32,7 +32,7 @@ int tr__bucket_check(tr_call *c, tr_view bucket)
         return tr__invalid(
             c,
             "1 validation error detected: Value '%.*s' at 's3Bucket' failed to satisfy constraint: Member "
-            "must satisfy regular expression pattern: [a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+",
+            "must satisfy regular expression pattern: ^[a-z0-9A-Z]+[\\.\\-\\w]*[a-z0-9A-Z]+$",
             TR_FMT(bucket));
     return 0;
 }

@@ -156,10 +156,8 @@ static int check_restore(tr_call *c, const tr_restore_request *r, tr_table **ret
                         "RestoreDateTime must be between EarliestRestorableDateTime and "
                         "LatestRestorableDateTime of the table, "
                         "which reach as far back as its stream holds old images");
-    if (tr_engine_table(c->engine, r->target))
-        return tr__fail(c, 400, TR_TYPE("TableAlreadyExistsException"), "Table already exists: %.*s",
-                        TR_FMT(r->target));
-    return tr__job_check(c);
+    e = tr__check_target(c, r->target, NULL);
+    return e ? e : tr__job_check(c);
 }
 
 /* The table as it is now or was, out of a copy of the store that the restore has for itself. */

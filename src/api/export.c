@@ -103,8 +103,10 @@ void tr__export_write(tr_json_writer *w, const tr_export *x)
         tr_json_member_cstring(w, "FailureMessage", x->failure);
     }
     tr_json_member_cstring(w, "ExportFormat", "DYNAMODB_JSON");
-    tr_json_member_u64(w, "BilledSizeBytes", x->bytes);
-    tr_json_member_u64(w, "ItemCount", x->items);
+    if (x->end_ms) {
+        tr_json_member_u64(w, "BilledSizeBytes", x->bytes);
+        tr_json_member_u64(w, "ItemCount", x->items);
+    }
     tr_json_member_cstring(w, "ExportType", x->incremental ? "INCREMENTAL_EXPORT" : "FULL_EXPORT");
     if (x->incremental) {
         tr_json_name(w, "IncrementalExportSpecification");
@@ -254,6 +256,8 @@ static void end(tr_api *api, tr_job *job, int code, const tr_error *why)
 static int check_export(tr_call *c, const export_request *r)
 {
     bool incremental = tr_view_is(r->type, "INCREMENTAL_EXPORT");
+    if (!tr_view_starts(r->table, TR_VIEW("arn:")))
+        return tr__invalid(c, "One or more parameter values were invalid: tableArn is not a valid ARN");
     if (tr_view_is(r->format, "ION"))
         return tr__invalid(c, "ExportFormat ION is not supported here; use DYNAMODB_JSON");
     if (!incremental && r->incremental)
@@ -262,7 +266,8 @@ static int check_export(tr_call *c, const export_request *r)
     if (incremental && r->time.given)
         return tr__invalid(c, "ExportTime cannot be specified when ExportType is INCREMENTAL_EXPORT");
     if (incremental && (!r->incremental || !r->incremental->from.given))
-        return tr__invalid(c, "ExportFromTime must be specified in IncrementalExportSpecification");
+        return tr__invalid(
+            c, "Invalid Request: ExportFromTime must be provided in IncrementalExportSpecification");
     if (incremental && tr_view_is(r->incremental->view, "NEW_IMAGE"))
         return tr__invalid(c, "ExportViewType NEW_IMAGE is not supported here; use NEW_AND_OLD_IMAGES");
     return tr__bucket_check(c, r->bucket);
@@ -277,6 +282,8 @@ static int check_times(tr_call *c, const export_request *r, const tr_table *tabl
     if (s && s->from.value >= earliest && s->from.value < (s->to.given ? s->to.value : now) &&
         (!s->to.given || s->to.value <= now))
         return 0;
+    if (!s && (r->time.value > now || r->time.value < table->pitr_since_ms))
+        return tr__fail(c, 400, TR_TYPE("InvalidExportTimeException"), "Export Time is invalid");
     return tr__fail(c, 400, TR_TYPE("InvalidExportTimeException"),
                     "The export's time must lie between EarliestRestorableDateTime and "
                     "LatestRestorableDateTime of the table, "
@@ -470,9 +477,11 @@ static int check(tr_call *c, const export_request *r, const tr_table **ret_table
     const tr_table *table = *ret_table = e ? NULL : tr_engine_table(c->engine, tr__table_of_arn(r->table));
     if (e == 0 && (!table || table->status == TR_CREATING || table->status == TR_DELETING))
         e = tr__fail(c, 400, TR_TYPE("TableNotFoundException"), "Table not found: %.*s", TR_FMT(r->table));
-    if (e == 0)
+    if (e == 0 && table)
         e = tr__check_pitr(c, table);
-    return e ? e : check_times(c, r, table, tr_engine_now_ms(c->engine));
+    if (e || !table)
+        return e;
+    return check_times(c, r, table, tr_engine_now_ms(c->engine));
 }
 
 int tr__op_export_table(tr_call *c, void *request)

@@ -83,6 +83,11 @@ const tr_shape tr__shape_list_imports = TR_SHAPE(list_request, "ListImportsInput
 
 /* ---------------------------------------------------------------------------------------------------- job */
 
+/* As AWS words it; here nothing is logged but the counts. */
+#define ITEMS_INVALID                                                                                        \
+    "Some of the items failed validation checks and were not imported. Please check CloudWatch error logs "  \
+    "for more details."
+
 typedef struct import_job {
     tr_job job;
     tr_arena arena; /* of the whole */
@@ -129,7 +134,8 @@ static void put_options(tr_json_writer *w, const import_job *j)
     tr_json_begin_object(w);
     tr_json_name(w, "Csv");
     tr_json_begin_object(w);
-    tr_json_member_string(w, "Delimiter", tr_view_of(&j->format.delimiter, 1));
+    if (j->format.delimiter_given)
+        tr_json_member_string(w, "Delimiter", tr_view_of(&j->format.delimiter, 1));
     if (j->format.has_header) {
         tr_json_name(w, "HeaderList");
         tr_json_begin_array(w);
@@ -156,7 +162,7 @@ static void put_description(tr_json_writer *w, const import_job *j)
     put_source(w, j);
     tr_json_member_u64(w, "ErrorCount", j->errors + j->filler.refused);
     tr_json_member_string(w, "InputFormat", j->format_name);
-    if (j->format.csv)
+    if (j->format.given)
         put_options(w, j);
     tr_json_member_string(w, "InputCompressionType", j->compression.len ? j->compression : TR_VIEW("NONE"));
     tr_json_name(w, "TableCreationParameters");
@@ -203,16 +209,21 @@ static int next_object(tr_api *api, import_job *j, tr_error *err)
     return 0;
 }
 
-/* The object has been read. */
+/* The object has been read. One that is not gzip counts as an item that is none. */
 static int take_object(import_job *j, tr_error *err)
 {
     tr__task_join(&j->work);
     j->reading = false;
-    if (j->read_code) {
+    bool bad = j->gzip && j->read_code == TR_EPARSE;
+    if (j->read_code && !bad) {
         *err = j->read_error;
         return j->read_code;
     }
     j->bytes += j->object.len;
+    j->seen += bad;
+    j->errors += bad;
+    if (bad)
+        tr_buf_reset(&j->inflated);
     tr_arena_reset(&j->object_arena);
     j->lines = (tr_import_lines){.text = tr_buf_view(j->gzip ? &j->inflated : &j->object),
                                  .format = &j->format,
@@ -237,10 +248,7 @@ static int begin_reading(tr_api *api, import_job *j, tr_error *err)
     j->begun = true;
     if (!tr__bucket_exists(api, j->bucket))
         return tr_fail(err, TR_ENOTFOUND, "The specified bucket does not exist");
-    int e = tr__bucket_list(api, j->bucket, j->prefix, &j->arena, &j->keys, &j->key_count, err);
-    if (e == 0 && !j->key_count)
-        e = tr_fail(err, TR_EINVAL, "no object of the bucket begins with the prefix");
-    return e;
+    return tr__bucket_list(api, j->bucket, j->prefix, &j->arena, &j->keys, &j->key_count, err);
 }
 
 /* The counts are kept before the table becomes active: whoever finds it active knows them. */
@@ -322,10 +330,11 @@ static void end(tr_api *api, tr_job *job, int code, const tr_error *why)
     tr_error err;
     j->end_ms = tr_engine_now_ms(api->engine);
     if (code) {
-        j->failure_code = code == TR_ENOTFOUND ? "S3NoSuchBucket"
-                          : code == TR_EINVAL  ? "S3NoSuchKey"
-                                               : "UNKNOWN";
+        j->failure_code = code == TR_ENOTFOUND ? "S3NoSuchBucket" : "UNKNOWN";
         (void)snprintf(j->failure, sizeof j->failure, "%.500s", why->message);
+    } else if (j->errors + j->filler.refused) { /* the table stays, with what was good */
+        j->failure_code = "ItemValidationError";
+        (void)snprintf(j->failure, sizeof j->failure, "%s", ITEMS_INVALID);
     }
     if (table)
         (void)tr_engine_delete_table(api->engine, table, &err);
@@ -347,7 +356,9 @@ static int check_import(tr_call *c, const import_request *r)
     if (tr_view_is(r->compression, "ZSTD"))
         return tr__invalid(c, "InputCompressionType ZSTD is not supported here; use GZIP or NONE");
     if (r->options && r->options->csv && !tr_view_is(r->format, "CSV"))
-        return tr__invalid(c, "InputFormatOptions of CSV can only be specified when InputFormat is CSV");
+        return tr__invalid(
+            c, "Invalid Request: Unsupported InputFormatOptions for the given input format: %.*s.",
+            TR_FMT(r->format));
     const csv_spec *csv = r->options ? r->options->csv : NULL;
     if (csv && csv->delimiter.ptr && !strchr(",;:|\t ", csv->delimiter.ptr[0]))
         return tr__invalid(
@@ -374,7 +385,9 @@ static int set_format(const import_request *r, import_job *j)
     const csv_spec *csv = r->options ? r->options->csv : NULL;
     j->gzip = tr_view_is(r->compression, "GZIP");
     j->format = (tr_import_format){.csv = tr_view_is(r->format, "CSV"), .delimiter = ','};
-    if (csv && csv->delimiter.len)
+    j->format.given = csv != NULL;
+    j->format.delimiter_given = csv && csv->delimiter.len;
+    if (j->format.delimiter_given)
         j->format.delimiter = csv->delimiter.ptr[0];
     if (!csv || !csv->header.given)
         return 0;
@@ -479,8 +492,10 @@ int tr__op_import_table(tr_call *c, void *request)
     int e = check_import(c, r);
     if (e)
         return e;
+    /* the token stands for its import while that goes on, and once its table has been deleted */
     for (const tr_kept *k = c->api->kept[TR_KEPT_IMPORTS]; k && r->token.len; k = k->next)
-        if (tr_view_eq(tr__kept_text(k, "ClientToken", c->arena), r->token)) {
+        if (tr_view_eq(tr__kept_text(k, "ClientToken", c->arena), r->token) &&
+            (k->request || !tr_engine_table(c->engine, r->table->name))) {
             put_kept(c, tr_view_str(k->json));
             return 0;
         }
@@ -513,8 +528,12 @@ static int complete(tr_api *api, tr_kept *k, tr_error *err)
     tr_buf_reset(&api->text);
     if (at == SIZE_MAX || json.len < at + mark.len + 1)
         return tr_fail(err, TR_ECORRUPT, "its description cannot be read");
+    bool whole = tr_view_find(json, TR_VIEW("\"ErrorCount\":0,"), 0) != SIZE_MAX;
     tr_buf_put(&api->text, json.ptr, at);
-    tr_buf_put_str(&api->text, "\"COMPLETED\",\"EndTime\":");
+    tr_buf_put_str(&api->text, whole ? "\"COMPLETED\""
+                                     : "\"FAILED\",\"FailureCode\":\"ItemValidationError\","
+                                       "\"FailureMessage\":\"" ITEMS_INVALID "\"");
+    tr_buf_put_str(&api->text, ",\"EndTime\":");
     tr_json_write_init(&w, &api->text);
     int64_t now = tr_engine_now_ms(api->engine);
     tr_buf_printf(&api->text, "%lld.%03d", (long long)(now / 1000), (int)(now % 1000));

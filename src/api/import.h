@@ -8,6 +8,7 @@
 
 typedef struct tr_import_format {
     bool csv;
+    bool given, delimiter_given; /* told: that there are options, and which */
     char delimiter;
     bool has_header; /* the names below were given, so an object's first line is data */
     tr_view *header; /* names; of the first line otherwise */

@@ -317,6 +317,20 @@ static int keep(tr_call *c, const tr_table *table, const tr_source *source, tr_v
     return e ? tr__fail_code(c, e, &err) : 0;
 }
 
+int tr__check_target(tr_call *c, tr_view target, const char *backup_arn)
+{
+    const tr_table *table = tr_engine_table(c->engine, target);
+    if (!table)
+        return 0;
+    for (const tr_kept *k = c->api->kept[TR_KEPT_RESTORES]; k; k = k->next)
+        if (tr_view_is(tr__kept_text(k, "TableId", c->arena), table->uuid))
+            return tr__fail(c, 400, TR_TYPE("TableInUseException"),
+                            "Table: %.*s is already being restored%s%s", TR_FMT(target),
+                            backup_arn ? " from backup: " : "", backup_arn ? backup_arn : "");
+    return tr__fail(c, 400, TR_TYPE("TableAlreadyExistsException"), "Table already exists: %.*s",
+                    TR_FMT(target));
+}
+
 bool tr__restoring_from(const tr_api *api, const char *backup_arn)
 {
     for (const tr_kept *k = api->kept[TR_KEPT_RESTORES]; k; k = k->next)

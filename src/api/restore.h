@@ -23,6 +23,8 @@ typedef struct tr_restore_request {
  * answer is written. RestoreSummary's members are "SourceBackupArn" (Optional) and "SourceTableArn". */
 int tr__restore(tr_call *call, const tr_restore_request *request, tr_source *source, tr_view backup_arn,
                 tr_view table_arn, int64_t at_ms);
+/** Refuses a target that is there. backup_arn: Optional: what it is to be restored from. */
+int tr__check_target(tr_call *call, tr_view target, const char *backup_arn);
 /** Whether a table is being filled from that backup. */
 bool tr__restoring_from(const tr_api *api, const char *backup_arn);
 

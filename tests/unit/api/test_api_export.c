@@ -184,8 +184,11 @@ static void csv_is_imported(void **state)
     (void)snprintf(arn, sizeof arn, "%s", text_of(text, "ImportArn"));
     finish(f);
     text = must(f, "DescribeImport", "{\"ImportArn\":\"%s\"}", arn);
-    assert_string_equal(text_of(text, "ImportStatus"), "COMPLETED");
+    /* one bad line is a failure, and the good ones are there */
+    assert_string_equal(text_of(text, "ImportStatus"), "FAILED");
+    assert_string_equal(text_of(text, "FailureCode"), "ItemValidationError");
     assert_non_null(strstr(text, "\"ErrorCount\":2"));
+    assert_null(strstr(text, "InputFormatOptions"));
     assert_non_null(strstr(text, "\"ProcessedItemCount\":6,\"ImportedItemCount\":4"));
     text = must(f, "Scan", "{\"TableName\":\"csv\"}");
     assert_non_null(strstr(text, "with, comma and \\\"quotes\\\"\\nand a line"));
@@ -212,6 +215,30 @@ static void items_that_are_none_are_counted(void **state)
     assert_non_null(strstr(text, "\"ImportedItemCount\":1"));
 }
 
+static void an_import_of_nothing_makes_an_empty_table(void **state)
+{
+    fixture *f = *state;
+    char arn[256];
+    const char *text = must(f, "ImportTable",
+                            "{\"S3BucketSource\":{\"S3Bucket\":\"bucket\",\"S3KeyPrefix\":\"none\"},"
+                            "\"InputFormat\":\"DYNAMODB_JSON\"," TABLE("empty") "}");
+    (void)snprintf(arn, sizeof arn, "%s", text_of(text, "ImportArn"));
+    finish(f);
+    text = must(f, "DescribeImport", "{\"ImportArn\":\"%s\"}", arn);
+    assert_string_equal(text_of(text, "ImportStatus"), "COMPLETED");
+    assert_non_null(strstr(must(f, "Scan", "{\"TableName\":\"empty\"}"), "\"Count\":0"));
+    write_object("plain.json", "{\"Item\":{\"pk\":{\"S\":\"a\"},\"n\":{\"N\":\"1\"}}}\n");
+    text = must(f, "ImportTable",
+                "{\"S3BucketSource\":{\"S3Bucket\":\"bucket\",\"S3KeyPrefix\":\"plain\"},\"InputFormat\":"
+                "\"DYNAMODB_JSON\",\"InputCompressionType\":\"GZIP\"," TABLE("zip") "}");
+    (void)snprintf(arn, sizeof arn, "%s", text_of(text, "ImportArn"));
+    finish(f);
+    text = must(f, "DescribeImport", "{\"ImportArn\":\"%s\"}", arn);
+    assert_string_equal(text_of(text, "FailureCode"), "ItemValidationError");
+    assert_non_null(strstr(text, "\"ProcessedItemCount\":1,\"ImportedItemCount\":0"));
+    assert_non_null(strstr(must(f, "Scan", "{\"TableName\":\"zip\"}"), "\"Count\":0"));
+}
+
 static void what_fails_is_told(void **state)
 {
     fixture *f = *state;
@@ -224,15 +251,14 @@ static void what_fails_is_told(void **state)
     finish(f);
     assert_string_equal(text_of(must(f, "DescribeExport", "{\"ExportArn\":\"%s\"}", arn), "FailureCode"),
                         "S3NoSuchBucket");
-    (void)snprintf(
-        arn, sizeof arn, "%s",
-        text_of(must(f, "ImportTable",
-                     "{\"S3BucketSource\":{\"S3Bucket\":\"bucket\",\"S3KeyPrefix\":\"none\"},\"InputFormat\":"
-                     "\"DYNAMODB_JSON\"," TABLE("none") "}"),
-                "ImportArn"));
+    (void)snprintf(arn, sizeof arn, "%s",
+                   text_of(must(f, "ImportTable",
+                                "{\"S3BucketSource\":{\"S3Bucket\":\"nowhere\"},\"InputFormat\":"
+                                "\"DYNAMODB_JSON\"," TABLE("none") "}"),
+                           "ImportArn"));
     finish(f);
-    assert_string_equal(text_of(must(f, "DescribeImport", "{\"ImportArn\":\"%s\"}", arn), "ImportStatus"),
-                        "FAILED");
+    assert_string_equal(text_of(must(f, "DescribeImport", "{\"ImportArn\":\"%s\"}", arn), "FailureCode"),
+                        "S3NoSuchBucket");
     refused(f, "DescribeTable", "{\"TableName\":\"none\"}", "ResourceNotFoundException", "");
     static const struct {
         const char *operation, *body, *part;
@@ -271,6 +297,7 @@ int main(void)
         T(an_incremental_export_has_what_changed),
         T(csv_is_imported),
         T(items_that_are_none_are_counted),
+        T(an_import_of_nothing_makes_an_empty_table),
         T(what_fails_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
