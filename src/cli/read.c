@@ -220,6 +220,12 @@ static int read_schema(reading *r, tr_view table, tr_arena *arena, tr_error *err
     return 0;
 }
 
+static int no_table(const reading *r, tr_error *err)
+{
+    return tr_fail(err, TR_ENOTFOUND, "there is no table %s at %s", r->table,
+                   tr_client_endpoint(r->place.client, TR_DYNAMODB));
+}
+
 static int describe(reading *r, tr_error *err)
 {
     tr_buf body, reply;
@@ -237,8 +243,7 @@ static int describe(reading *r, tr_error *err)
         .service = TR_DYNAMODB, .operation = "DescribeTable", .body = tr_buf_view(&body)};
     int e = tr_client_call_wait(r->place.client, &request, &reply, err);
     if (e == TR_ENOTFOUND)
-        (void)tr_fail(err, e, "there is no table %s at %s", r->table,
-                      tr_client_endpoint(r->place.client, TR_DYNAMODB));
+        e = no_table(r, err);
     if (!e && tr_json_member(tr_buf_view(&reply), "Table", &arena, &table))
         e = tr_fail(err, TR_EPARSE, "the server described no table");
     if (!e)
@@ -410,6 +415,8 @@ static int carry_out(reading *r, tr_error *err)
     e = put_request(r, &q.writer, err);
     if (!e)
         e = tr__query_wait(r->place.client, &q, print_item, r, err);
+    if (e == TR_ENOTFOUND)
+        e = no_table(r, err);
     tr__query_done(&q);
     return e;
 }
