@@ -13,6 +13,7 @@
  *   file:PATH                            a line of JSON                                                yes
  *   sqlite:PATH                          a row of the table dead_letters                               yes
  *   table:NAME                           an item; the table is made if missing                         yes
+ *   a table's ARN                        an item; the table must be there                              yes
  *   queue:NAME, queue:URL, an SQS ARN,   a message                                                     yes
  *   https://sqs.REGION.amazonaws.com/…
  *   http://…, https://…                  a POST; 2xx is success                                         no
@@ -36,6 +37,29 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+typedef enum tr_failure_kind {
+    TR_FAILURE_FILE,
+    TR_FAILURE_SQLITE,
+    TR_FAILURE_TABLE,
+    TR_FAILURE_QUEUE,
+    TR_FAILURE_BUS,
+    TR_FAILURE_LAMBDA,
+    TR_FAILURE_EXEC,
+    TR_FAILURE_EXEC_EACH,
+    TR_FAILURE_HANDLER,
+    TR_FAILURE_URL
+} tr_failure_kind;
+
+/** A destination's text, taken apart. Views and pointers are into the text. */
+typedef struct tr_failure_place {
+    tr_failure_kind kind;
+    const char *at; /**< what stands behind the kind: a path, a command, a name; the whole of an ARN or URL */
+    tr_view name;   /**< the name alone of a table, queue, bus or function, also where an ARN or URL has it */
+    tr_view account; /**< of an ARN; else empty */
+} tr_failure_place;
+/** The grammar above, for all who take a destination. TR_EINVAL: err tells what would be right. */
+int tr_failure_parse(const char *destination, tr_failure_place *ret_place, tr_error *err);
 
 /** What was given up. Views are valid during the call. */
 typedef struct tr_failure {
@@ -73,8 +97,10 @@ struct tr_failure_sink {
 typedef struct tr_failure_options {
     const char *destination; /**< Required. */
     bool existing;           /**< For reading: a file or table that is not there is TR_ENOTFOUND. */
-    bool check; /**< A queue is asked for now: one that is not there is TR_ENOTFOUND. Blocks, so not on the
-                   client's I/O thread. */
+    bool
+        check; /**< What can be told now is told now: a queue or bus that is not there, a program that is not,
+                  a module that cannot be loaded (TR_ENOTFOUND, TR_ESERVICE …). Blocks, so not on the client's
+                  I/O thread. A function on AWS is not asked for, which would take a further right. */
     /**
      * For tables, queues and buses: where they are; must outlive the destination. Without, and for an ARN or
      * URL of another region while the client talks to AWS: as tr_client_new finds it.

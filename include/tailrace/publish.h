@@ -72,6 +72,18 @@ typedef struct tr_publish_entry {
  * detail type, detail and resources (User Guide, "PutEvents event entry size"). */
 size_t tr_publish_size(const tr_publish_entry *entry);
 
+/** Resources of an event that is read; the service sets no number (API Reference, PutEventsRequestEntry). */
+#define TR_PUBLISH_RESOURCES_MAX 1000
+/** An event as it was on a bus, {"source":…,"detail-type":…,"detail":…,"time":…,"resources":[…]}, as an
+ * entry; other members are the bus' to set. Texts are in the arena or the event. TR_EINVAL: something is
+ * missing, or is not what it should be. */
+int tr_publish_read_event(tr_view event, tr_arena *arena, tr_publish_entry *ret_entry, tr_error *err);
+
+/** TR_ENOTFOUND if the bus (name or ARN; NULL: default) is surely not there, whose events the service would
+ * take and lose. Whatever else keeps it from being told, such as a missing right to DescribeEventBus, is 0.
+ * Blocks. */
+int tr_publish_check_bus(tr_client *client, const char *bus, tr_error *err);
+
 /** What became of an entry. Views are valid during the call. */
 typedef struct tr_publish_result {
     int code;         /**< 0: published. Else why it was given up: TR_ESERVICE (refused), TR_ELIMIT (too

@@ -426,8 +426,8 @@ static void start(void *ctx)
     s->code = open_http(s);
     /* what functions are told where nothing listens: the default, so that they never take it for AWS */
     bool tcp = s->address_count && strncmp(s->addresses[0], "http", 4) == 0;
-    if (s->code == 0 && tr_bus_set_endpoint(s->bus, tcp ? s->addresses[0] : "http://127.0.0.1:8000"))
-        s->code = tr_fail(s->error, TR_ENOMEM, "out of memory");
+    if (s->code == 0)
+        s->code = tr_bus_set_endpoint(s->bus, tcp ? s->addresses[0] : "http://127.0.0.1:8000", s->error);
 }
 
 /* -------------------------------------------------------------------------------------------------- stop */

@@ -64,14 +64,14 @@ int tr_bus_open(const tr_bus_options *options, tr_bus **ret_bus, tr_error *err)
     return 0;
 }
 
-int tr_bus_set_endpoint(tr_bus *b, const char *endpoint)
+int tr_bus_set_endpoint(tr_bus *b, const char *endpoint, tr_error *err)
 {
     char *copy = tr_strdup(endpoint);
     if (!copy)
-        return TR_ENOMEM;
+        return tr_fail(err, TR_ENOMEM, "out of memory");
     tr_free(b->endpoint);
     b->endpoint = copy;
-    return 0;
+    return tr__bus_send_failures_open(b, err);
 }
 
 void tr_bus_close(tr_bus *b)

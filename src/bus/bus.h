@@ -50,8 +50,9 @@ typedef struct tr_bus_options {
 
 /** Reads what the store holds and goes on with what is pending. TR_ECORRUPT, TR_EIO, TR_ENOMEM. */
 int tr_bus_open(const tr_bus_options *options, tr_bus **ret_bus, tr_error *err);
-/** The server's own address, for the environment of functions that start from now on. TR_ENOMEM. */
-int tr_bus_set_endpoint(tr_bus *bus, const char *endpoint);
+/** The server's own address, for the environment of functions that start from now on. Opens what their
+ * failures go to: TR_ENOTFOUND, TR_EINVAL, TR_EIO …, TR_ENOMEM. */
+int tr_bus_set_endpoint(tr_bus *bus, const char *endpoint, tr_error *err);
 /** Ends the processes of a function; its next event meets fresh ones. */
 void tr_bus_restart_function(tr_bus *bus, tr_view name);
 /** Stops deliveries; what is not done goes on when the store is opened anew. NULL is fine. */

@@ -63,6 +63,7 @@ typedef struct tr_target {
     int64_t interval_us, next_us;        /* rate: between starts, and the earliest next one; monotonic */
     struct tr_input_path *order;         /* what deliveries are kept in order by, or NULL */
     struct tr_lane *lanes;               /* see order.c */
+    bool failures; /* of a function: what it is given is failure records, see failure.c */
     struct tr_failure_sink *sink;
     unsigned active, concurrency;
     tr_delivery *first, *last; /* ready */
@@ -212,6 +213,11 @@ int tr__failure_record(tr_bus *bus, const tr_delivery *delivery, tr_view input, 
 /** Opens a function's destination as a target. TR_EINVAL, TR_ENOMEM, and what opening a sink gives. */
 int tr__failure_target(tr_bus *bus, const char *function, const char *destination, tr_target **ret_target,
                        tr_error *err);
+/** Opens the sink of a destination that is one, if it is not open. */
+int tr__failure_open(tr_bus *bus, tr_target *target, tr_error *err);
+/** The failure record as an item of a table, plain JSON, and as an event of a bus of this server. */
+int tr__failure_item(const tr_target *target, tr_view record, tr_buf *out);
+tr_outcome tr__failure_publish(tr_bus *bus, const tr_target *target, tr_view record);
 /** Puts a failure record into a sink; blocks. */
 int tr__failure_put(tr_target *target, tr_view record, tr_error *err);
 
@@ -232,6 +238,8 @@ void tr__bus_send_collect(tr_bus *bus);
 /** Whether a function of that name is registered. */
 bool tr__bus_send_knows(const tr_bus *bus, tr_view function);
 unsigned tr__bus_send_concurrency(const tr_bus *bus, tr_view function);
+/** Opens the sinks of all functions' destinations. */
+int tr__bus_send_failures_open(tr_bus *bus, tr_error *err);
 /** Where its failure records go, or NULL. */
 tr_target *tr__bus_send_failures(const tr_bus *bus, tr_view function);
 

@@ -314,12 +314,16 @@ void tr__bus_deliver_finish(tr_bus *b, tr_delivery *d, const tr_outcome *outcome
         return;
     }
     d->attempts++;
-    if (!outcome->retry) {
+    bool awaited = d->target->failures && strcmp(outcome->code, "NO_RESOURCE") == 0;
+    if (awaited) /* what is nobody's yet is better kept than lost */
+        tr_log(&b->options.logger, TR_LOG_WARN, "a failure of function %s waits for %s: %s", d->target->owner,
+               d->target->arn, outcome->message);
+    if (!outcome->retry && !awaited) {
         give_up(b, d, outcome, NULL);
         return;
     }
     d->due_ms = now + pause_ms(b, d);
-    if (d->attempts > d->target->retries)
+    if (d->attempts > d->target->retries && !awaited)
         give_up(b, d, outcome, "MaximumRetryAttempts");
     else if (d->due_ms - d->created_ms > d->target->age_ms)
         give_up(b, d, outcome, "MaximumEventAgeInSeconds");

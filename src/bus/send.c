@@ -357,7 +357,9 @@ static void put_sink(void *ctx)
 static void send_sink(tr_bus *b, tr_delivery *d, tr_view record)
 {
     tr_error err;
-    int e = b->sinks ? 0 : tr__loop_new(&b->sinks, &err);
+    int e = tr__failure_open(b, d->target, &err);
+    if (e == 0 && !b->sinks)
+        e = tr__loop_new(&b->sinks, &err);
     tr_attempt *a = e ? NULL : begin(b, d);
     if (e == 0 && !a)
         e = TR_ENOMEM;
@@ -461,6 +463,21 @@ static void send_table(tr_bus *b, tr_delivery *d, tr_view name, tr_view input)
     finish_now(b, d, !problem, false, table ? "INVALID_PARAMETER" : "NO_RESOURCE", problem);
 }
 
+static void send_to_table(tr_bus *b, tr_delivery *d, tr_view name, tr_view input)
+{
+    tr_buf item;
+    if (!d->target->failures) {
+        send_table(b, d, name, input);
+        return;
+    }
+    tr_buf_init(&item, TR__BUS_TEXT_MAX * 2);
+    if (tr__failure_item(d->target, input, &item))
+        finish_now(b, d, false, true, "SDK_CLIENT_ERROR", "out of memory");
+    else
+        send_table(b, d, name, tr_buf_view(&item));
+    tr_buf_done(&item);
+}
+
 /* ----------------------------------------------------------------------------------------------- sending */
 
 static void send_input(tr_bus *b, tr_delivery *d, tr_view input)
@@ -477,10 +494,12 @@ static void send_input(tr_bus *b, tr_delivery *d, tr_view input)
         send_sink(b, d, input);
         return;
     case TR_TARGET_TABLE:
-        send_table(b, d, tr__arn_name(arn, "dynamodb", "table/"), input);
+        send_to_table(b, d, tr__arn_name(arn, "dynamodb", "table/"), input);
         return;
     default: {
-        const tr_outcome outcome = tr__bus_deliver_inside(b, d->target, input);
+        const tr_outcome outcome = d->target->failures && d->target->kind == TR_TARGET_BUS
+                                       ? tr__failure_publish(b, d->target, input)
+                                       : tr__bus_deliver_inside(b, d->target, input);
         tr__bus_deliver_finish(b, d, &outcome);
     }
     }
@@ -550,6 +569,15 @@ static int copy_functions(tr_bus *b, tr_error *err)
             e = tr__failure_target(b, b->functions[i].name, b->functions[i].on_failure,
                                    &b->functions[i].failures, err);
     b->options.functions = NULL;
+    return e;
+}
+
+int tr__bus_send_failures_open(tr_bus *b, tr_error *err)
+{
+    int e = 0;
+    for (size_t i = 0; e == 0 && i < b->function_count; i++)
+        if (b->functions[i].failures)
+            e = tr__failure_open(b, b->functions[i].failures, err);
     return e;
 }
 

@@ -197,32 +197,13 @@ static void on_published(void *ctx, const tr_publish_result *result)
                    result->err && result->err->message[0] ? result->err->message : tr_strerror(result->code));
 }
 
-/* {"source","detail-type","detail","time","resources"}, as `tail` and the archive print them; other members
- * are the bus' to set. */
+/* As `tail` and the archive print them. */
 static int put_line(bus_command *c, tr_publisher *publisher, tr_view line, tr_error *err)
 {
-    tr_publish_entry entry = {0};
-    tr_view detail, list, resources[10];
-    tr_json_reader r;
+    tr_publish_entry entry;
     tr_arena_reset(&c->arena);
-    const char *source = text_of(c, line, "source"), *type = text_of(c, line, "detail-type"),
-               *time = text_of(c, line, "time");
-    if (!source || !type || tr_json_member(line, "detail", &c->arena, &detail))
-        return tr_fail(err, TR_EINVAL, "an event needs \"source\", \"detail-type\" and \"detail\"");
-    entry.source = tr_view_str(source);
-    entry.detail_type = tr_view_str(type);
-    entry.detail = detail;
-    entry.has_time = time && tr_time_parse(tr_view_str(time), &entry.time_ms) == 0;
-    if (time && !entry.has_time)
-        return tr_fail(err, TR_EINVAL, "time '%s' is none such as 2026-01-31T00:00:00Z", time);
-    if (tr_json_member(line, "resources", &c->arena, &list) == 0) {
-        tr_json_init(&r, list, &c->arena);
-        (void)tr_json_next(&r);
-        while (entry.resource_count < TR_COUNT(resources) && tr_json_next(&r) == TR_JSON_STRING)
-            resources[entry.resource_count++] = r.text;
-        entry.resources = resources;
-    }
-    return tr_publisher_put(publisher, &entry, -1, on_published, c, err);
+    int e = tr_publish_read_event(line, &c->arena, &entry, err);
+    return e ? e : tr_publisher_put(publisher, &entry, -1, on_published, c, err);
 }
 
 static int put(void *ctx, tr_error *err)
@@ -234,7 +215,7 @@ static int put(void *ctx, tr_error *err)
     tr_publisher_stats stats;
     const tr_publisher_options o = {
         .bus = c->cli->argv[1], .limit_retries = true, .retries = 10, .logger = tr_cli_logger()};
-    int e = tr_cli_check_bus(c->place.client, o.bus, err);
+    int e = tr_publish_check_bus(c->place.client, o.bus, err);
     if (!e)
         e = tr_publisher_new(c->place.client, &o, &publisher, err);
     if (e)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/code.h"
 
+#include <stdio.h>
+
 int tr_cli_code_take(tr_cli_code *code, int option, const tr_cli *cli, bool *ret_taken)
 {
     static const tr_handler_kind kinds[] = {TR_HANDLER_EXEC, TR_HANDLER_EXEC_EACH, TR_HANDLER_URL,
@@ -55,4 +57,35 @@ int tr_cli_code_open(tr_cli_code *code, tr_handler **ret_handler, tr_error *err)
     if (!e)
         *ret_handler = handler;
     return e;
+}
+
+int tr_cli_failures_open(const char *destination, const tr_cli_code *code, const tr_cli_where *where,
+                         tr_client *client, tr_failure_sink **ret_sink, tr_error *err)
+{
+    const tr_failure_options o = {.destination = destination,
+                                  .check = true,
+                                  .client = client,
+                                  .region = where->region,
+                                  .profile = where->profile,
+                                  .handler = &code->options,
+                                  .logger = tr_cli_logger()};
+    return tr_failure_sink_open(&o, ret_sink, err);
+}
+
+int tr_cli_failures_there(const char *destination, tr_client *client, tr_error *err)
+{
+    static const char *const kinds[] = {
+        [TR_FAILURE_TABLE] = "table", [TR_FAILURE_QUEUE] = "queue", [TR_FAILURE_BUS] = "bus"};
+    char text[1200];
+    tr_failure_place place;
+    tr_failure_sink *sink;
+    tr_error why;
+    if (tr_failure_parse(destination, &place, &why) || place.kind >= TR_COUNT(kinds) || !kinds[place.kind])
+        return 0;
+    (void)snprintf(text, sizeof text, "%s:%.*s", kinds[place.kind], TR_FMT(place.name));
+    const tr_failure_options o = {.destination = text, .existing = true, .check = true, .client = client};
+    int e = tr_failure_sink_open(&o, &sink, &why);
+    if (!e)
+        tr_failure_sink_free(sink);
+    return e == TR_ENOTFOUND ? tr_fail(err, e, "%s", why.message) : 0;
 }

@@ -9,7 +9,7 @@
 
 #include "cli/where.h"
 
-#include <tailrace/handler.h>
+#include <tailrace/failure.h>
 
 /* Ids of the options below; a command's own are smaller. */
 enum {
@@ -48,5 +48,13 @@ int tr_cli_code_take(tr_cli_code *code, int option, const tr_cli *cli, bool *ret
 /** Sets what code finds in its environment; client: of the table, or NULL. */
 void tr_cli_code_place(tr_cli_code *code, tr_client *client);
 int tr_cli_code_open(tr_cli_code *code, tr_handler **ret_handler, tr_error *err);
+
+/** Opens what --on-failure named, with what can be checked checked; code that it runs finds what `code` does.
+ * client: of the tables; may be NULL where `destination` needs none. */
+int tr_cli_failures_open(const char *destination, const tr_cli_code *code, const tr_cli_where *where,
+                         tr_client *client, tr_failure_sink **ret_sink, tr_error *err);
+/** TR_ENOTFOUND if the queue, bus or table that a function's failures go to is surely not there. Of other
+ * destinations, such as another function's name, nothing is asked. */
+int tr_cli_failures_there(const char *destination, tr_client *client, tr_error *err);
 
 #endif

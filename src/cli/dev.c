@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/dev.h"
+#include "cli/code.h"
 #include "cli/project/apply.h"
 #include "cli/project/server.h"
 #include "cli/where.h"
@@ -172,19 +173,15 @@ static int start_server(dev *d, tr_error *err)
 
 static int apply(dev *d, tr_error *err)
 {
-    tr_transport *transport;
     tr_client *client;
-    int e = tr_server_transport(d->server, &transport, err);
+    tr_error why;
+    int e = tr_cli_server_client(d->server, d->region, tr_dev_logger("server"), &client, err);
     if (e)
         return e;
-    const tr_client_options o = {
-        .transport = transport, .region = d->region, .logger = tr_dev_logger("server")};
-    e = tr_client_new(&o, &client, err);
-    if (e) {
-        transport->free(transport);
-        return e;
-    }
     e = tr_project_apply(d->project, client, tr_dev_logger("server"), err);
+    for (const tr_project_function *f = d->project->functions; !e && f; f = f->next)
+        if (f->on_failure && (e = tr_cli_failures_there(f->on_failure, client, &why)))
+            (void)tr_fail(err, e, "function %s: %s", f->name, why.message);
     tr_client_free(client);
     return e;
 }

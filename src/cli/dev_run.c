@@ -92,16 +92,8 @@ static int new_handler(const tr_dev_place *place, const tr_project_function *f, 
 
 static int new_client(const tr_dev_runner *r, tr_client **ret, tr_error *err)
 {
-    tr_transport *transport;
-    int e = tr_server_transport(r->place->server, &transport, err);
-    if (e)
-        return e;
-    const tr_client_options o = {
-        .transport = transport, .region = r->place->project->region, .logger = tr_dev_logger(r->name)};
-    e = tr_client_new(&o, ret, err);
-    if (e)
-        transport->free(transport);
-    return e;
+    return tr_cli_server_client(r->place->server, r->place->project->region, tr_dev_logger(r->name), ret,
+                                err);
 }
 
 static int compile_filters(tr_dev_runner *r, tr_error *err)
@@ -118,18 +110,28 @@ static int compile_filters(tr_dev_runner *r, tr_error *err)
     return 0;
 }
 
-/* A function of the project, or what tr_failure_sink_open knows. */
+/* A function of the project, by its name, as lambda:NAME or by its ARN; or what tr_failure_sink_open knows.
+ */
 static int open_failures(tr_dev_runner *r, const char *to, tr_failure_sink **ret, tr_error *err)
 {
     const tr_project_function *f = tr_project_function_of(r->place->project, to);
+    tr_failure_place place;
     tr_handler_options code;
+    if (!f && tr_failure_parse(to, &place, err) == 0 && place.kind == TR_FAILURE_LAMBDA)
+        for (f = r->place->project->functions; f && !tr_view_is(place.name, f->name);)
+            f = f->next;
     bool is_code = f && handler_options(r->place, f, &code);
     const tr_failure_options o = {.destination = f ? f->target : to,
+                                  .check = true,
                                   .client = r->client,
                                   .region = r->place->project->region,
                                   .handler = is_code ? &code : NULL,
                                   .logger = tr_dev_logger(r->name)};
-    return tr_failure_sink_open(&o, ret, err);
+    tr_error why;
+    int e = tr_failure_sink_open(&o, ret, &why);
+    return e ? tr_fail(err, e, "%s: %s%s", r->name, why.message,
+                       e == TR_EINVAL && !f ? "; or the name of a function of the project" : "")
+             : 0;
 }
 
 static int set_start(const tr_dev_runner *r, const char *table, const char *from, tr_stream_options *o,

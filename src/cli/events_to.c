@@ -128,14 +128,9 @@ static int open_failures(tr_cli_to *to, tr_error *err)
 {
     tr_cli_events *c = to->events;
     tr_cli_code_place(&c->code, c->place.client);
-    const tr_failure_options options = {.destination = c->on_failure,
-                                        .check = true,
-                                        .client = c->place.client,
-                                        .region = c->where.region,
-                                        .profile = c->where.profile,
-                                        .handler = &c->code.options,
-                                        .logger = tr_cli_logger()};
-    return c->on_failure ? tr_failure_sink_open(&options, &to->on_failure, err) : 0;
+    return c->on_failure ? tr_cli_failures_open(c->on_failure, &c->code, &c->where, c->place.client,
+                                                &to->on_failure, err)
+                         : 0;
 }
 
 static int open_reducer(tr_cli_to *to, tr_outbox_options *o, tr_error *err)
@@ -178,7 +173,7 @@ static int open_bus(tr_cli_to *to, const char *bus, tr_error *err)
                            .logger = tr_cli_logger()};
     int e = tr_cli_events_message(c->message, &o.kind, err);
     if (!e) /* the service would take what is for a bus that is not there, and say nothing */
-        e = tr_cli_check_bus(c->place.client, bus[0] ? bus : NULL, err);
+        e = tr_publish_check_bus(c->place.client, bus[0] ? bus : NULL, err);
     if (!e)
         e = open_reducer(to, &o, err);
     if (!e)

@@ -98,29 +98,6 @@ int tr_cli_find_source(tr_client *client, const char *table, tr_cli_source *ret_
     return e;
 }
 
-int tr_cli_check_bus(tr_client *client, const char *bus, tr_error *err)
-{
-    tr_buf body, reply;
-    tr_json_writer w;
-    tr_error found = {0};
-    if (!bus || strcmp(bus, "default") == 0)
-        return 0;
-    tr_buf_init(&body, 65536);
-    tr_buf_init(&reply, 4 << 20);
-    tr_json_write_init(&w, &body);
-    tr_json_begin_object(&w);
-    tr_json_member_cstring(&w, "Name", bus);
-    tr_json_end_object(&w);
-    const tr_request request = {
-        .service = TR_EVENTS, .operation = "DescribeEventBus", .body = tr_buf_view(&body)};
-    int e = tr_client_call_wait(client, &request, &reply, &found);
-    tr_buf_done(&body);
-    tr_buf_done(&reply);
-    return e == TR_ENOTFOUND ? tr_fail(err, e, "there is no bus %s at %s: make it with 'tailrace bus create'",
-                                       bus, tr_client_endpoint(client, TR_EVENTS))
-                             : 0;
-}
-
 /* FNV-1a, 64 bits: names files only */
 static uint64_t hash_text(uint64_t h, const char *text)
 {

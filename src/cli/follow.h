@@ -51,10 +51,6 @@ int tr_cli_stream_state_path(tr_client *client, const char *given, const char *c
                              const tr_cli_source *source, const char *ending, char *out, size_t size,
                              tr_error *err);
 
-/** TR_ENOTFOUND if the bus (name or ARN) is surely not there, whose events the service would take and lose.
- * Whatever else keeps it from being told, such as a missing right to DescribeEventBus, is 0. */
-int tr_cli_check_bus(tr_client *client, const char *bus, tr_error *err);
-
 /**
  * The store in which a command keeps its position of a table's stream: the file `given`, or
  * $XDG_STATE_HOME/tailrace/COMMAND-TABLE-<hash of endpoint and table>.json ($HOME/.local/state without

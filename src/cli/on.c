@@ -155,18 +155,6 @@ static int parse(tr_cli *cli, on *o)
     return tr_cli_table_name(cli, o->table);
 }
 
-static int open_destination(on *o, tr_error *err)
-{
-    const tr_failure_options options = {.destination = o->on_failure,
-                                        .check = true,
-                                        .client = o->place.client,
-                                        .region = o->where.region,
-                                        .profile = o->where.profile,
-                                        .handler = &o->code.options,
-                                        .logger = tr_cli_logger()};
-    return tr_failure_sink_open(&options, &o->options.on_failure, err);
-}
-
 /* Where the position is, and the state of windows beside it. On failure what was opened is in *stream. */
 static int open_stores(on *o, tr_stream_options *stream, tr_error *err)
 {
@@ -201,7 +189,8 @@ static int open_mapping(on *o, tr_error *err)
     o->options.logger = tr_cli_logger();
     int e = o->from ? tr_cli_parse_from(o->from, &stream.start, err) : 0;
     if (!e && o->on_failure)
-        e = open_destination(o, err);
+        e = tr_cli_failures_open(o->on_failure, &o->code, &o->where, o->place.client, &o->options.on_failure,
+                                 err);
     if (!e)
         e = open_stores(o, &stream, err);
     if (!e)

@@ -227,14 +227,8 @@ static int open_bus(piping *p, tr_error *err)
 static int open_destination(piping *p, tr_error *err)
 {
     tr_cli_code_place(&p->code, p->place.client);
-    const tr_failure_options o = {.destination = p->on_failure,
-                                  .check = true,
-                                  .client = p->place.client,
-                                  .region = p->where.region,
-                                  .profile = p->where.profile,
-                                  .handler = &p->code.options,
-                                  .logger = tr_cli_logger()};
-    return tr_failure_sink_open(&o, &p->options.on_failure, err);
+    return tr_cli_failures_open(p->on_failure, &p->code, &p->where, p->place.client, &p->options.on_failure,
+                                err);
 }
 
 static int open_stream(piping *p, tr_error *err)
@@ -302,7 +296,7 @@ static int run(tr_cli *cli)
     if (!e)
         e = open_bus(&p, &err);
     if (!e)
-        e = tr_cli_check_bus(p.bus, p.options.bus, &err);
+        e = tr_publish_check_bus(p.bus, p.options.bus, &err);
     if (!e)
         e = open_stream(&p, &err);
     if (!e)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <tailrace/log.h>
+#include <tailrace/publish.h>
 #include <tailrace/replay.h>
 #include <unistd.h>
 
@@ -356,18 +357,6 @@ static int open_state(replaying *r, tr_error *err)
     return e ? e : tr_stream_store_file(r->state_path, &r->options.state, err);
 }
 
-static int open_destination(replaying *r, tr_error *err)
-{
-    const tr_failure_options o = {.destination = r->on_failure,
-                                  .check = true,
-                                  .client = r->place.client,
-                                  .region = r->where.region,
-                                  .profile = r->where.profile,
-                                  .handler = &r->code.options,
-                                  .logger = tr_cli_logger()};
-    return tr_failure_sink_open(&o, &r->options.on_failure, err);
-}
-
 /* ----------------------------------------------------------------------------------------------- progress */
 
 static void show(void *ctx, const tr_replay_stats *s)
@@ -441,6 +430,8 @@ static int open_all(replaying *r, tr_error *err)
     if (!e)
         e = find_bus(r, err);
     o->bus = r->bus_name;
+    if (!e && o->to == TR_REPLAY_TO_BUS)
+        e = tr_publish_check_bus(o->to_client, o->bus, err);
     if (!e)
         e = find_pattern(r, err);
     tr_cli_code_place(&r->code, r->place.client);
@@ -450,7 +441,7 @@ static int open_all(replaying *r, tr_error *err)
     if (!e && !o->dry_run)
         e = open_state(r, err);
     if (!e && r->on_failure)
-        e = open_destination(r, err);
+        e = tr_cli_failures_open(r->on_failure, &r->code, &r->where, r->place.client, &o->on_failure, err);
     if (!e)
         e = tr_replay_new(o, &r->replay, err);
     if (e) {

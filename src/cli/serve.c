@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/cli.h"
+#include "cli/code.h"
 #include "cli/metrics.h"
 #include "cli/project/server.h"
 
@@ -61,9 +61,7 @@ static const tr_cli_option options[] = {
     {"retries", OPT_RETRIES, "N", "of targets without a RetryPolicy (185)"},
     {"event-age", OPT_EVENT_AGE, "DURATION", "after which such targets give an event up (24h)"},
     {"on-failure", OPT_ON_FAILURE, "NAME=DEST",
-     "where events go that function NAME failed to handle:\nanother function's name, an ARN, a URL, "
-     "file:PATH or\n"
-     "sqlite:PATH"},
+     "where events go that function NAME failed to handle:\nanother function's name, or as for tailrace on"},
     {"put-events-size", OPT_PUT_EVENTS, "SIZE", "the largest PutEvents request, up to 1MiB (256KiB)"},
     TR_CLI_METRICS_OPTION,
     {"cache", OPT_CACHE, "SIZE", "ceiling of the store's caches and buffers (128MiB)"},
@@ -246,6 +244,23 @@ static int wait_for_end(const sigset_t *signals)
     return which == SIGINT ? TR_EXIT_INTERRUPTED : TR_EXIT_OK;
 }
 
+/* What may still be made is no error, but a slip of the pen would be noticed late. */
+static void check_failures(const settings *s, tr_server *server)
+{
+    tr_client *client;
+    tr_error err;
+    if (!s->server.function_count ||
+        tr_cli_server_client(server, s->server.region, (tr_logger){0}, &client, &err))
+        return;
+    for (size_t i = 0; i < s->server.function_count; i++) {
+        const tr_server_function *f = &s->server.functions[i];
+        if (f->on_failure && tr_cli_failures_there(f->on_failure, client, &err))
+            tr_cli_message(TR_LOG_WARN, "function %s: %s; until it is made, its failures wait", f->name,
+                           err.message);
+    }
+    tr_client_free(client);
+}
+
 static void collect(void *ctx, tr_metrics *metrics)
 {
     tr_metrics_of_server(metrics, ctx);
@@ -288,6 +303,7 @@ static int run(tr_cli *cli)
         tr_cli_message(TR_LOG_INFO, "everything is kept in memory and gone at the end; --data DIR keeps it");
     for (size_t i = 0; tr_server_address(server, i); i++)
         tr_cli_message(TR_LOG_INFO, "listening on %s", tr_server_address(server, i));
+    check_failures(&s, server);
     int code = tr_cli_metrics_start(s.metrics, collect, server, &metrics, &err);
     code = code ? tr_cli_fail(&err) : wait_for_end(&signals);
     tr_cli_metrics_stop(metrics);

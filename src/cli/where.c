@@ -110,6 +110,20 @@ static int socket_endpoint(const char *dir, char *out, size_t size, tr_error *er
     return n > 0 && (size_t)n < size ? 0 : tr_fail(err, TR_EINVAL, "the path of '%s' is too long", dir);
 }
 
+int tr_cli_server_client(tr_server *server, const char *region, tr_logger logger, tr_client **ret_client,
+                         tr_error *err)
+{
+    tr_transport *transport;
+    int e = tr_server_transport(server, &transport, err);
+    if (e)
+        return e;
+    const tr_client_options o = {.transport = transport, .region = region, .logger = logger};
+    e = tr_client_new(&o, ret_client, err);
+    if (e)
+        transport->free(transport);
+    return e;
+}
+
 static int local_client(const tr_cli_where *where, tr_server *server, tr_client **ret, tr_error *err)
 {
     tr_transport *transport;

@@ -59,6 +59,9 @@ int tr_cli_connect_aws(const tr_cli_where *where, tr_client **ret_client, tr_err
 int tr_cli_another_client(const tr_cli_where *where, const tr_cli_place *place, tr_client **ret_client,
                           tr_error *err);
 void tr_cli_disconnect(tr_cli_place *place);
+/** A client of a server in this process, which must outlive it. */
+int tr_cli_server_client(tr_server *server, const char *region, tr_logger logger, tr_client **ret_client,
+                         tr_error *err);
 
 /** Carries out a verb there: takes signals, connects into *place, runs, tells a failure, disconnects. Returns
  * the exit code. */

@@ -5,51 +5,97 @@
 
 static const struct kind {
     const char *prefix;
-    const char *service; /* of ARNs that mean this kind, or NULL */
+    const char *service, *resource; /* of ARNs that mean this kind, or NULL: arn:…:SERVICE:…:…:RESOURCENAME */
     tr__failure_open_fn *open;
+    tr_failure_kind kind;
     bool whole; /* the prefix belongs to the name */
     bool client;
 } kinds[] = {
-    {"file:", NULL, tr__failure_open_file, false, false},
-    {"sqlite:", NULL, tr__failure_open_sqlite, false, false},
-    {"table:", NULL, tr__failure_open_table, false, true},
-    {"queue:", "sqs", tr__failure_open_queue, false, true},
-    {"https://sqs.", NULL, tr__failure_open_queue, true, true},
-    {"bus:", "events", tr__failure_open_bus, false, true},
-    {"lambda:", "lambda", tr__failure_open_lambda, false, false},
-    {"exec:", NULL, tr__failure_open_exec, false, false},
-    {"exec-each:", NULL, tr__failure_open_each, false, false},
-    {"handler:", NULL, tr__failure_open_module, false, false},
-    {"http://", NULL, tr__failure_open_url, true, false},
-    {"https://", NULL, tr__failure_open_url, true, false},
+    {"file:", NULL, NULL, tr__failure_open_file, TR_FAILURE_FILE, false, false},
+    {"sqlite:", NULL, NULL, tr__failure_open_sqlite, TR_FAILURE_SQLITE, false, false},
+    {"table:", "dynamodb", "table/", tr__failure_open_table, TR_FAILURE_TABLE, false, true},
+    {"queue:", "sqs", "", tr__failure_open_queue, TR_FAILURE_QUEUE, false, true},
+    {"https://sqs.", NULL, NULL, tr__failure_open_queue, TR_FAILURE_QUEUE, true, true},
+    {"bus:", "events", "event-bus/", tr__failure_open_bus, TR_FAILURE_BUS, false, true},
+    {"lambda:", "lambda", "function:", tr__failure_open_lambda, TR_FAILURE_LAMBDA, false, false},
+    {"exec:", NULL, NULL, tr__failure_open_exec, TR_FAILURE_EXEC, false, false},
+    {"exec-each:", NULL, NULL, tr__failure_open_each, TR_FAILURE_EXEC_EACH, false, false},
+    {"handler:", NULL, NULL, tr__failure_open_module, TR_FAILURE_HANDLER, false, false},
+    {"http://", NULL, NULL, tr__failure_open_url, TR_FAILURE_URL, true, false},
+    {"https://", NULL, NULL, tr__failure_open_url, TR_FAILURE_URL, true, false},
 };
 
-static const struct kind *find(tr_view d)
+/* NAME of arn:aws:SERVICE:REGION:ACCOUNT:RESOURCENAME, without a qualifier; empty: another resource. */
+static tr_view arn_name(tr_view arn, const char *resource)
 {
+    tr_view rest = tr__arn_part(arn, 5), prefix = tr_view_str(resource);
+    rest.len = rest.ptr ? (size_t)(arn.ptr + arn.len - rest.ptr) : 0;
+    if (!tr_view_starts(rest, prefix))
+        return (tr_view){NULL, 0};
+    rest = tr_view_of(rest.ptr + prefix.len, rest.len - prefix.len);
+    size_t end = tr_view_find(rest, TR_VIEW(":"), 0);
+    rest.len = end == SIZE_MAX ? rest.len : end;
+    return tr_view_find(rest, TR_VIEW("/"), 0) == SIZE_MAX ? rest : (tr_view){NULL, 0};
+}
+
+/* The last part of a queue's URL; a name is one. */
+static tr_view last_part(tr_view text)
+{
+    size_t at = text.len;
+    while (at && text.ptr[at - 1] != '/')
+        at--;
+    return tr_view_of(text.ptr + at, text.len - at);
+}
+
+static const struct kind *find(const char *text, tr_failure_place *ret_place)
+{
+    tr_view d = tr_view_str(text), service = tr__arn_part(d, 2);
     bool arn = tr_view_starts(d, TR_VIEW("arn:"));
-    tr_view service = tr__arn_part(d, 2);
     for (size_t i = 0; i < TR_COUNT(kinds); i++) {
         const struct kind *k = &kinds[i];
-        if (arn ? k->service && tr_view_is(service, k->service)
-                : tr_view_starts(d, tr_view_str(k->prefix)) && d.len > strlen(k->prefix))
-            return k;
+        size_t len = strlen(k->prefix);
+        if (arn ? !k->service || !tr_view_is(service, k->service)
+                : !tr_view_starts(d, tr_view_str(k->prefix)) || d.len == len)
+            continue;
+        tr_failure_place place = {.kind = k->kind, .at = arn || k->whole ? text : text + len};
+        place.name = arn                           ? arn_name(d, k->resource)
+                     : k->kind == TR_FAILURE_QUEUE ? last_part(tr_view_str(place.at))
+                                                   : tr_view_str(place.at);
+        if (arn)
+            place.account = tr__arn_part(d, 4);
+        *ret_place = place;
+        return place.name.len ? k : NULL;
     }
     return NULL;
 }
 
+static const struct kind *parse(const char *destination, tr_failure_place *ret_place, tr_error *err)
+{
+    const struct kind *kind = find(destination ? destination : "", ret_place);
+    if (!kind)
+        (void)tr_fail(
+            err, TR_EINVAL,
+            "failure destination '%s': file:PATH, sqlite:PATH, table:NAME, queue:NAME, an SQS URL, bus:NAME, "
+            "lambda:NAME, exec:COMMAND, exec-each:COMMAND, handler:MODULE.EXPORT, the ARN of a table, queue, "
+            "bus or function, or a URL is needed",
+            destination ? destination : "");
+    return kind;
+}
+
+int tr_failure_parse(const char *destination, tr_failure_place *ret_place, tr_error *err)
+{
+    tr_failure_place place;
+    if (!parse(destination, &place, err))
+        return TR_EINVAL;
+    *ret_place = place;
+    return 0;
+}
+
 int tr_failure_sink_open(const tr_failure_options *options, tr_failure_sink **ret_sink, tr_error *err)
 {
-    const char *d = options->destination ? options->destination : "";
-    const struct kind *kind = find(tr_view_str(d));
-    if (!kind)
-        return tr_fail(
-            err, TR_EINVAL,
-            "failure destination '%s': file:PATH, sqlite:PATH, table:NAME, queue:NAME, an SQS URL or "
-            "ARN, bus:NAME, lambda:NAME, exec:COMMAND, exec-each:COMMAND, handler:MODULE.EXPORT, an "
-            "ARN of a bus or function, or a URL is needed",
-            d);
-    bool whole = kind->whole || strncmp(d, "arn:", 4) == 0;
-    return kind->open(options, whole ? d : d + strlen(kind->prefix), ret_sink, err);
+    tr_failure_place place;
+    const struct kind *kind = parse(options->destination, &place, err);
+    return kind ? kind->open(options, place.at, ret_sink, err) : TR_EINVAL;
 }
 
 void tr_failure_sink_free(tr_failure_sink *sink)
@@ -60,7 +106,8 @@ void tr_failure_sink_free(tr_failure_sink *sink)
 
 bool tr_failure_needs_client(const char *destination)
 {
-    const struct kind *kind = find(tr_view_str(destination));
+    tr_failure_place place;
+    const struct kind *kind = find(destination, &place);
     return kind && kind->client;
 }
 
@@ -88,7 +135,7 @@ int tr_failure_put(tr_failure_sink *sink, const tr_failure *failure, tr_error *e
 static int unreadable(tr_error *err)
 {
     return tr_fail(err, TR_EUNSUPPORTED,
-                   "this failure destination cannot be read: file, sqlite, table and queue can");
+                   "this failure destination cannot be read: files, SQLite files, tables and queues can");
 }
 
 int tr_failure_each(tr_failure_sink *sink, tr_failure_fn *fn, void *ctx, tr_error *err)

@@ -100,6 +100,8 @@ int tr__failure_open_bus(const tr_failure_options *options, const char *name, tr
         tr__failure_client_open(options, arn ? tr__arn_part(given, 3) : (tr_view){NULL, 0}, &s->client, err);
     const tr_publisher_options po = {
         .bus = name, .limit_retries = true, .retries = BUS_RETRIES, .logger = options->logger};
+    if (!e && options->check)
+        e = tr_publish_check_bus(s->client.client, name, err);
     if (!e)
         e = tr_publisher_new(s->client.client, &po, &s->publisher, err);
     return opened(s, e, ret_sink);
@@ -178,7 +180,10 @@ static int open_handler(const tr_failure_options *options, tr_handler_kind kind,
     o.name = NULL;
     if (kind == TR_HANDLER_URL && (!o.timeout_ms || o.timeout_ms > URL_TIMEOUT_MS))
         o.timeout_ms = URL_TIMEOUT_MS;
-    return opened(s, tr_handler_new(&o, &s->handler, err), ret_sink);
+    int e = tr_handler_new(&o, &s->handler, err);
+    if (!e && options->check)
+        e = tr_handler_check(s->handler, err);
+    return opened(s, e, ret_sink);
 }
 
 int tr__failure_open_exec(const tr_failure_options *options, const char *name, tr_failure_sink **ret_sink,

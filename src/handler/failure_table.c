@@ -183,10 +183,15 @@ static int take_item(void *ctx, tr_item item, tr_error *err)
     e->error_message = tr_arena_copy(r->arena, text_of(item, "error_message"));
     e->record = tr_arena_copy(r->arena, text_of(item, "record"));
     e->event = tr_arena_copy(r->arena, text_of(item, "event"));
+    if (!e->event.len && e->record.len) { /* the bus' records hold it */
+        tr_failure_entry held = {.id = e->id};
+        if (tr__failure_read(e->record, r->arena, &held) == 0)
+            e->event = held.event;
+    }
     e->attempts = number_of(item, "attempts");
     r->parts = number_of(item, "parts");
     r->record_bytes = number_of(item, "record_bytes");
-    return e->event.ptr ? 0 : tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
+    return e->record.ptr ? 0 : tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
 }
 
 static int take_part(void *ctx, tr_item item, tr_error *err)
@@ -384,9 +389,12 @@ int tr__failure_open_table(const tr_failure_options *options, const char *name, 
         return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
     }
     s->base = (tr_failure_sink){table_put, table_each, table_remove, table_purge, table_free};
-    s->existing = options->existing;
-    int e = tr__failure_client_open(options, (tr_view){NULL, 0}, &s->client, err);
-    if (!e && s->existing)
+    tr_view given = tr_view_str(name);
+    bool arn = tr_view_starts(given, TR_VIEW("arn:"));
+    s->existing = options->existing || arn; /* a table is made by its name */
+    int e =
+        tr__failure_client_open(options, arn ? tr__arn_part(given, 3) : (tr_view){NULL, 0}, &s->client, err);
+    if (!e && (options->existing || (arn && options->check)))
         e = make_ready(s, err);
     if (e)
         table_free(&s->base);

@@ -11,7 +11,6 @@
 #define WAIT_MS         200
 #define RETRY_MIN_MS    200
 #define RETRY_MAX_MS    10000
-#define RESOURCES_MAX   256
 #define PLAIN_MAX       ((size_t)16 << 20) /* of an item in memory */
 
 /* ---------------------------------------------------------------------------------------------------- bus */
@@ -49,41 +48,21 @@ static void on_published(void *ctx, const tr_publish_result *result)
     tr_free(p);
 }
 
-static size_t read_resources(tr_view event, tr_arena *arena, tr_view *out)
-{
-    tr_json_reader reader;
-    size_t count = 0;
-    tr_view list = tr__replay_raw(event, "resources", arena);
-    if (!list.ptr)
-        return 0;
-    tr_json_init(&reader, list, arena);
-    if (tr_json_next(&reader) == TR_JSON_ARRAY)
-        while (count < RESOURCES_MAX && tr_json_next(&reader) == TR_JSON_STRING)
-            out[count++] = reader.text;
-    return count;
-}
-
 static int publish(tr_replay *r, const tr__replay_row *row, tr_arena *arena, tr_error *err)
 {
-    tr_view resources[RESOURCES_MAX], detail = tr__replay_raw(row->event, "detail", arena);
-    int64_t time_ms = 0;
-    bool has_time = tr_time_parse(tr__replay_text(row->event, "time", arena), &time_ms) == 0;
+    tr_publish_entry entry;
+    int e = tr_publish_read_event(row->event, arena, &entry, err);
+    if (e)
+        return e;
+    entry.key = tr__replay_text(tr__replay_raw(entry.detail, "key", arena), TR_LOG_PK, arena);
     tr_buf_reset(&r->text);
-    tr__replay_mark(detail, TR_PIPE_REPLAY_MARK, r->name, &r->text);
-    const tr_publish_entry entry = {
-        .source = tr__replay_text(row->event, "source", arena),
-        .detail_type = tr__replay_text(row->event, "detail-type", arena),
-        .detail = tr_buf_view(&r->text),
-        .resources = resources,
-        .resource_count = read_resources(row->event, arena, resources),
-        .has_time = has_time,
-        .time_ms = time_ms,
-        .key = tr__replay_text(tr__replay_raw(detail, "key", arena), TR_LOG_PK, arena)};
+    tr__replay_mark(entry.detail, TR_PIPE_REPLAY_MARK, r->name, &r->text);
+    entry.detail = tr_buf_view(&r->text);
     published *p = tr_malloc(sizeof *p);
     if (!p)
         return tr_fail(err, TR_ENOMEM, "%s", tr_strerror(TR_ENOMEM));
     *p = (published){r, row->event};
-    int e = TR_EBUSY;
+    e = TR_EBUSY;
     while (e == TR_EBUSY && !atomic_load(&r->stop))
         e = tr_publisher_put(r->publisher, &entry, WAIT_MS, on_published, p, err);
     if (e)

@@ -151,6 +151,71 @@ static void failures_reach_their_destination(void **state)
     remove_tree(p.dir);
 }
 
+/* Queues, buses and tables are this server's own, by name or ARN; what is not there yet is waited for,
+ * however few the retries. */
+static void failures_wait_for_where_they_go(void **state)
+{
+    static const char *const arns[] = {"bus:fails", "arn:aws:sqs:us-east-1:000000000000:fails",
+                                       "table:fails"};
+    tr_server_function functions[] = {{.name = "bus", .target = "exec-each:exit 3", .on_failure = arns[0]},
+                                      {.name = "queue", .target = "exec-each:exit 3", .on_failure = arns[1]},
+                                      {.name = "table", .target = "exec-each:exit 3", .on_failure = arns[2]}};
+    const tr_server_options options = {.functions = functions,
+                                       .function_count = TR_COUNT(functions),
+                                       .bus_retry_base_ms = 20,
+                                       .bus_retry_fixed = true,
+                                       .bus_limit_retries = true,
+                                       .bus_retries = 0};
+    embedded e;
+    tr_buf out;
+    (void)state;
+    tr_buf_init(&out, 1 << 20);
+    embedded_open(&e, &options);
+    EVENTS("PutRule", RULE);
+    EVENTS(
+        "PutTargets",
+        "{\"Rule\":\"r\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"" FUNCTION_ARN(
+            "bus") "\"},{\"Id\":\"2\",\"Arn\":\"" FUNCTION_ARN("queue") "\"},{\"Id\":\"3\",\"Arn\":"
+                                                                        "\"" FUNCTION_ARN("table") "\"}]}");
+    EVENTS("PutEvents", PUT);
+    (void)usleep(200000); /* they have likely failed by now, and found nothing; if not, nothing is lost */
+    SQS("CreateQueue", "{\"QueueName\":\"seen\"}");
+    EVENTS("CreateEventBus", "{\"Name\":\"fails\"}");
+    EVENTS("PutRule", "{\"Name\":\"f\",\"EventBusName\":\"fails\",\"EventPattern\":\"{\\\"source\\\":["
+                      "\\\"lambda\\\"]}\"}");
+    EVENTS("PutTargets", "{\"Rule\":\"r\",\"Targets\":[{\"Id\":\"2\",\"Arn\":\"" FUNCTION_ARN(
+                             "queue") "\"},{\"Id\":\"3\",\"Arn\":\"" FUNCTION_ARN("table") "\"}]}");
+    EVENTS("PutEvents", PUT);
+    (void)usleep(200000); /* they have likely failed by now, and found nothing; if not, nothing is lost */
+    SQS("CreateQueue", "{\"QueueName\":\"fails\"}");
+    embedded_call(
+        e.client, "CreateTable",
+        "{\"TableName\":\"fails\",\"BillingMode\":\"PAY_PER_REQUEST\",\"AttributeDefinitions\":[{"
+        "\"AttributeName\":\"id\",\"AttributeType\":\"S\"}],\"KeySchema\":[{\"AttributeName\":\"id\","
+        "\"KeyType\":\"HASH\"}]}",
+        &out);
+    /* a bus without its rule would take the event and forget it: it is there before the failure */
+    SQS("CreateQueue", "{\"QueueName\":\"seen\"}");
+    EVENTS("CreateEventBus", "{\"Name\":\"fails\"}");
+    EVENTS("PutRule", "{\"Name\":\"f\",\"EventBusName\":\"fails\",\"EventPattern\":\"{\\\"source\\\":["
+                      "\\\"lambda\\\"]}\"}");
+    EVENTS("PutTargets", "{\"Rule\":\"f\",\"EventBusName\":\"fails\",\"Targets\":[{\"Id\":\"1\",\"Arn\":"
+                         "\"arn:aws:sqs:us-east-1:000000000000:seen\"}]}");
+    EVENTS("PutTargets", "{\"Rule\":\"r\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"" FUNCTION_ARN("bus") "\"}]}");
+    EVENTS("PutEvents", PUT);
+    SQS("ReceiveMessage", "{\"QueueUrl\":\"fails\",\"WaitTimeSeconds\":20}");
+    expect(&out, "\\\"condition\\\":\\\"RetriesExhausted\\\",\\\"approximateInvokeCount\\\":1}");
+    SQS("ReceiveMessage", "{\"QueueUrl\":\"seen\",\"WaitTimeSeconds\":20}");
+    expect(&out, "\\\"detail-type\\\":\\\"Lambda Function Invocation Result - Failure\\\"");
+    do
+        embedded_call(e.client, "Scan", "{\"TableName\":\"fails\"}", &out);
+    while (strstr(tr_buf_cstr(&out), "\"Count\":0") && usleep(10000) == 0);
+    expect(&out, "\"source\":{\"S\":\"table\"}");
+    expect(&out, "\"attempts\":{\"N\":\"1\"}");
+    embedded_close(&e);
+    tr_buf_done(&out);
+}
+
 /* Events with one key are handled in their order, although each fails once and many run at a time. */
 static void order_is_kept_per_key(void **state)
 {
@@ -278,6 +343,7 @@ int main(void)
         cmocka_unit_test(functions_find_the_server),
         cmocka_unit_test(a_process_that_stays_answers_by_number),
         cmocka_unit_test(failures_reach_their_destination),
+        cmocka_unit_test(failures_wait_for_where_they_go),
         cmocka_unit_test(order_is_kept_per_key),
         cmocka_unit_test(rates_hold_back),
         cmocka_unit_test(put_events_size_is_a_setting),

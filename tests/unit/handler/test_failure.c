@@ -479,6 +479,79 @@ static void redriving_removes_only_what_succeeds(void **state)
     tr_failure_sink_free(sink);
 }
 
+/* One grammar, for mappings, pipes, replays and the functions of a server. */
+static void destinations_are_taken_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *at, *name, *account;
+        tr_failure_kind kind;
+    } good[] = {
+        {"file:/a/b:c", "/a/b:c", "/a/b:c", "", TR_FAILURE_FILE},
+        {"sqlite:x.db", "x.db", "x.db", "", TR_FAILURE_SQLITE},
+        {"table:t", "t", "t", "", TR_FAILURE_TABLE},
+        {"arn:aws:dynamodb:eu-west-1:12:table/t", NULL, "t", "12", TR_FAILURE_TABLE},
+        {"queue:q", "q", "q", "", TR_FAILURE_QUEUE},
+        {"queue:http://127.0.0.1:1/0/q", "http://127.0.0.1:1/0/q", "q", "", TR_FAILURE_QUEUE},
+        {"https://sqs.eu-west-1.amazonaws.com/12/q", NULL, "q", "", TR_FAILURE_QUEUE},
+        {"arn:aws-cn:sqs:cn-north-1:12:q", NULL, "q", "12", TR_FAILURE_QUEUE},
+        {"bus:b", "b", "b", "", TR_FAILURE_BUS},
+        {"arn:aws:events:us-east-1:000000000000:event-bus/b", NULL, "b", "000000000000", TR_FAILURE_BUS},
+        {"lambda:f", "f", "f", "", TR_FAILURE_LAMBDA},
+        {"arn:aws:lambda:us-east-1:12:function:f:$LATEST", NULL, "f", "12", TR_FAILURE_LAMBDA},
+        {"exec:./x -y", "./x -y", "./x -y", "", TR_FAILURE_EXEC},
+        {"exec-each:cat", "cat", "cat", "", TR_FAILURE_EXEC_EACH},
+        {"handler:src/a.b", "src/a.b", "src/a.b", "", TR_FAILURE_HANDLER},
+        {"http://h/p", NULL, "http://h/p", "", TR_FAILURE_URL},
+        {"https://h", NULL, "https://h", "", TR_FAILURE_URL},
+    };
+    static const char *const wrong[] = {"",
+                                        "t",
+                                        "file:",
+                                        "queue:http://h/",
+                                        "arn:aws:events:us-east-1:1:rule/r",
+                                        "arn:aws:sqs:::",
+                                        "queue:",
+                                        "http://",
+                                        "arn:",
+                                        "stdout:",
+                                        "arn:aws:dynamodb:r:1:table/t/stream/s",
+                                        "FILE:x",
+                                        "arn:aws:lambda:r:1:layer:x"};
+    tr_failure_place place;
+    tr_error err;
+    for (size_t i = 0; i < TR_COUNT(good); i++) {
+        assert_int_equal(tr_failure_parse(good[i].text, &place, &err), 0);
+        assert_int_equal(place.kind, good[i].kind);
+        assert_string_equal(place.at, good[i].at ? good[i].at : good[i].text);
+        assert_true(tr_view_is(place.name, good[i].name));
+        assert_true(tr_view_is(place.account, good[i].account));
+    }
+    for (size_t i = 0; i < TR_COUNT(wrong); i++)
+        assert_int_equal(tr_failure_parse(wrong[i], &place, &err), TR_EINVAL);
+}
+
+/* What would be noticed only when something fails. */
+static void what_is_not_there_is_told_at_the_start(void **state)
+{
+    world *w = *state;
+    static const char *const missing[] = {"queue:nosuch",
+                                          "bus:nosuch",
+                                          "arn:aws:events:us-east-1:000000000000:event-bus/nosuch",
+                                          "arn:aws:dynamodb:us-east-1:000000000000:table/nosuch",
+                                          "exec:/no/such/program",
+                                          "exec-each:/no/such/program x"};
+    tr_failure_sink *sink;
+    tr_error err;
+    for (size_t i = 0; i < TR_COUNT(missing); i++) {
+        const tr_failure_options o = {.destination = missing[i], .client = w->e.client, .check = true};
+        assert_int_equal(tr_failure_sink_open(&o, &sink, &err), TR_ENOTFOUND);
+    }
+    const tr_failure_options there = {.destination = "bus:default", .client = w->e.client, .check = true};
+    assert_int_equal(tr_failure_sink_open(&there, &sink, &err), 0);
+    tr_failure_sink_free(sink);
+}
+
 static void wrong_destinations_are_refused(void **state)
 {
     world *w = *state;
@@ -519,6 +592,8 @@ int main(void)
         T(a_bus_is_given_an_event),
         T(another_handler_is_given_the_record),
         T(redriving_removes_only_what_succeeds),
+        T(destinations_are_taken_apart),
+        T(what_is_not_there_is_told_at_the_start),
         T(wrong_destinations_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
