@@ -124,6 +124,25 @@ static int check_data(const char *dir, tr_error *err)
     return 0;
 }
 
+/* An archive with a place of its own. */
+static int clean_archive(const dev *d, const tr_project_archive *a, tr_error *err)
+{
+    static const char *const endings[] = {"", "-wal", "-shm"};
+    char question[PATH_SIZE + 128], path[PATH_SIZE];
+    const char *at = tr_project_beside(d->project, a->path);
+    if (!at || access(at, F_OK))
+        return at ? 0 : tr_fail(err, TR_ENOMEM, "out of memory");
+    (void)snprintf(question, sizeof question, "Remove archive %s, %s?", a->name, at);
+    if (!ask(question))
+        return 0;
+    for (size_t i = 0; i < TR_COUNT(endings); i++) {
+        (void)snprintf(path, sizeof path, "%s%s", at, endings[i]);
+        if (unlink(path) && errno != ENOENT)
+            return tr_fail(err, TR_EIO, "%s cannot be removed: %s", path, strerror(errno));
+    }
+    return 0;
+}
+
 static int clean(const dev *d, tr_error *err)
 {
     char question[PATH_SIZE + 128];
@@ -137,6 +156,8 @@ static int clean(const dev *d, tr_error *err)
     (void)snprintf(question, sizeof question, "Remove archives in %s/archive?", d->data);
     if (!e && ask(question))
         e = clean_part(d->data, true, err);
+    for (const tr_project_archive *a = d->project->archives; !e && a; a = a->next)
+        e = a->path ? clean_archive(d, a, err) : 0;
     return e;
 }
 
@@ -164,6 +185,8 @@ static int start_server(dev *d, tr_error *err)
         o.listen = usual;
         o.listen_count = TR_COUNT(usual);
     }
+    if (!e)
+        e = tr_project_link_archives(d->project, d->data, err);
     if (!e)
         e = tr_server_new(&o, &d->server, err);
     for (size_t i = 0; !e && tr_server_address(d->server, i); i++)

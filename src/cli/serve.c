@@ -219,7 +219,8 @@ static int take_project(settings *s, tr_project **ret_project, tr_error *err)
         return e;
     if (!s->memory && !s->server.data_dir && (*ret_project)->data)
         s->server.data_dir = tr_project_beside(*ret_project, (*ret_project)->data);
-    return tr_project_serve(*ret_project, &room, &s->server, err);
+    e = tr_project_serve(*ret_project, &room, &s->server, err);
+    return e || !s->server.data_dir ? e : tr_project_link_archives(*ret_project, s->server.data_dir, err);
 }
 
 static int check(const tr_cli *cli, settings *s)

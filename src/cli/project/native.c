@@ -230,11 +230,12 @@ static void read_archive(tr_project_reader *r, const char *name, yaml_node_t *no
 {
     tr_project_archive *a = tr__rd_new(r, sizeof *a);
     tr__rd_check(r, node, tr__rd_printf(r, "archive %s", name),
-                 KEYS("bus", "pattern", "retention-days", "description"));
+                 KEYS("bus", "pattern", "retention-days", "description", "path"));
     a->name = name;
     a->bus = tr__rd_text(r, node, "bus");
     a->pattern = tr__rd_pattern(r, node, "pattern", tr__rd_printf(r, "archive %s", name));
     a->description = tr__rd_text(r, node, "description");
+    a->path = tr__rd_text(r, node, "path");
     a->retention_days = tr__rd_int(r, node, "retention-days", 0, 100000, 0);
     if (!a->bus)
         a->bus = "default";

@@ -40,6 +40,8 @@ typedef struct tr_project_table {
 typedef struct tr_project_archive {
     struct tr_project_archive *next;
     const char *name, *bus, *pattern, *description; /**< pattern: JSON */
+    const char *path;                               /**< where its file is, if it has a place of its own */
+    bool path_found;                                /**< the path was not said, but a file was there */
     int64_t retention_days;
 } tr_project_archive;
 

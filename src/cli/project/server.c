@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/project/server.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 const char *tr_project_beside(tr_project *p, const char *path)
 {
@@ -78,4 +83,63 @@ int tr_project_serve(tr_project *p, tr_project_server *s, tr_server_options *o, 
         o->put_events_bytes = (size_t)p->put_events_bytes;
     set_deliveries(p, o);
     return o->function_count ? 0 : set_functions(p, s, o, err);
+}
+
+/* ---------------------------------------------------------------------------------------------- archives */
+
+#define PATH_SIZE 4096
+
+/* The absolute path of a file that need not be there, in a directory that must. */
+static int absolute(const tr_project *p, const tr_project_archive *a, const char *path, char *out,
+                    tr_error *err)
+{
+    char directory[PATH_SIZE], whole[PATH_MAX];
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    (void)snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    const char *real = realpath(slash == path ? "/" : directory, whole);
+    int n = real ? snprintf(out, PATH_SIZE, "%s/%s", real, name) : 0;
+    if (!real || !name[0])
+        return tr_fail(err, name[0] ? TR_ENOTFOUND : TR_EINVAL, "%s: archive %s: there is no directory %s",
+                       p->path, a->name, directory);
+    return n > 0 && n < PATH_SIZE ? 0
+                                  : tr_fail(err, TR_EINVAL, "the path of archive %s is too long", a->name);
+}
+
+static int link_one(tr_project *p, const tr_project_archive *a, const char *data_dir, tr_error *err)
+{
+    char to[PATH_SIZE], from[PATH_SIZE], old[PATH_SIZE];
+    const char *path = tr_project_beside(p, a->path);
+    int e = path ? absolute(p, a, path, to, err) : tr_fail(err, TR_ENOMEM, "out of memory");
+    int n = snprintf(from, sizeof from, "%s/archive/%s.sqlite", data_dir, a->name);
+    if (e || n < 0 || (size_t)n >= sizeof from)
+        return e ? e : tr_fail(err, TR_EINVAL, "the path of archive %s is too long", a->name);
+    ssize_t len = readlink(from, old, sizeof old - 1);
+    if (len >= 0 && (old[len] = 0, strcmp(old, to) == 0))
+        return 0;
+    if (len < 0 && errno != ENOENT)
+        return tr_fail(err, TR_EEXIST,
+                       "%s: archive %s lies in %s already: move it to %s, or leave the path out", p->path,
+                       a->name, from, a->path);
+    if ((len >= 0 && unlink(from)) || symlink(to, from))
+        return tr_fail(err, TR_EIO, "%s: %s", from, strerror(errno));
+    return 0;
+}
+
+int tr_project_link_archives(tr_project *p, const char *data_dir, tr_error *err)
+{
+    char directory[PATH_SIZE];
+    int n = snprintf(directory, sizeof directory, "%s/archive", data_dir ? data_dir : "");
+    int e =
+        n > 0 && (size_t)n < sizeof directory ? 0 : tr_fail(err, TR_EINVAL, "the data's path is too long");
+    for (const tr_project_archive *a = p->archives; !e && a; a = a->next) {
+        if (!a->path || (!data_dir && a->path_found))
+            continue;
+        if (!data_dir)
+            return tr_fail(err, TR_EINVAL, "%s: archive %s has a path, which does not go with data in memory",
+                           p->path, a->name);
+        if ((mkdir(data_dir, 0700) && errno != EEXIST) || (mkdir(directory, 0700) && errno != EEXIST))
+            return tr_fail(err, TR_EIO, "cannot make the directory %s: %s", directory, strerror(errno));
+        e = link_one(p, a, data_dir, err);
+    }
+    return e;
 }

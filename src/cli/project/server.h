@@ -20,6 +20,12 @@ typedef struct tr_project_server {
 /** Sets what the options leave open; `data_dir` is the caller's. The project must outlive the server's start.
  * TR_ELIMIT, TR_ENOMEM. */
 int tr_project_serve(tr_project *project, tr_project_server *room, tr_server_options *options, tr_error *err);
+/**
+ * Archives with a path of their own: DIR/archive/NAME.sqlite becomes a symbolic link to it, which whoever
+ * opens DIR later follows, too. Before the server opens DIR. TR_EEXIST: there is an archive already;
+ * TR_EINVAL: data_dir is NULL; TR_ENOTFOUND, TR_EIO.
+ */
+int tr_project_link_archives(tr_project *project, const char *data_dir, tr_error *err);
 /** A path of the file as seen from the current directory, on the project's arena. NULL without memory. */
 const char *tr_project_beside(tr_project *project, const char *path);
 

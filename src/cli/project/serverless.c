@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #define ACCOUNT "000000000000"
 
@@ -425,6 +426,24 @@ static void read_offline(tr_project_reader *r, yaml_node_t *custom)
                        "mockEventBridgeServer", "hostname"));
 }
 
+/* The npm tools keep the archive in ./db: one that is there is gone on with, unless an archive was begun
+ * here. */
+static void find_database(tr_project_reader *r)
+{
+    tr_project_archive *a = r->p->archives;
+    struct stat there;
+    char begun[4096], database[4096];
+    if (r->code || !a || a->next)
+        return;
+    (void)snprintf(begun, sizeof begun, "%s/%s/archive/%s.sqlite", r->p->directory, r->p->data, a->name);
+    (void)snprintf(database, sizeof database, "%s/db", r->p->directory);
+    if (stat(database, &there) || !S_ISREG(there.st_mode) ||
+        (lstat(begun, &there) == 0 && !S_ISLNK(there.st_mode)))
+        return;
+    a->path = "./db";
+    a->path_found = true;
+}
+
 /* Members of `custom` are variables of the file; only those of plugins that are known to do something are
  * told. */
 static void note_plugins(tr_project_reader *r, yaml_node_t *root)
@@ -462,6 +481,7 @@ void tr__project_read_serverless(tr_project_reader *r)
     for (size_t i = 0; !r->code && tr_yaml_at(&r->y, functions, i, &name, &value); i++)
         if (name)
             read_function(r, name, value, provider);
+    find_database(r);
     note_plugins(r, root);
     ignore_others(r, provider, "provider.",
                   KEYS("name", "runtime", "region", "stage", "environment", "timeout", "deploymentBucket"));
