@@ -84,7 +84,8 @@ typedef struct tr_replay_options {
     uint64_t retries; /**< of an event at a handler or bus, after the first attempt; 0: 3. A bus that cannot
                          be reached is waited for. */
     tr_failure_sink *on_failure; /**< Optional: owned from success on. Without, a replay ends with the first
-                                    event that fails; run again, it begins with that one. */
+                                    event that fails; run again, it begins with that one, onto a bus and into
+                                    a table up to 500 events before. */
     tr_stream_store *state;      /**< Optional: owned from success on. From AWS: Required. */
     bool anew;                   /**< Forgets the state. */
     /** Optional: called now and then, on the thread that runs. */

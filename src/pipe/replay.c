@@ -316,16 +316,56 @@ static int put_row(tr_replay *r, const tr__replay_row *row, tr_error *err)
     return 0;
 }
 
-/* 0: the whole page is done. TR_ECANCELED: stopped, or an event failed; what is done of it comes again. */
+/* The first `count` rows of the page are done with. */
+static void advance(tr_replay *r, const tr__replay_page *page, size_t count)
+{
+    tr__replay_position *p = &r->position;
+    pthread_mutex_lock(&r->lock);
+    p->read += count - r->taken;
+    r->taken = count;
+    p->done += r->done;
+    p->there += r->there;
+    p->differing += r->differing;
+    p->failed += r->failed;
+    r->done = r->there = r->differing = r->failed = 0;
+    if (count < page->count)
+        p->after = count ? page->rows[count - 1].id : p->after;
+    else if (page->next)
+        p->after = page->next;
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* Whether what was put is done with, row by row, and rows can be asked for from any one on. */
+static bool by_row(const tr_replay *r)
+{
+    return r->target->at_once && !r->source->done && !r->options.dry_run;
+}
+
+static int save_now_and_then(tr_replay *r, tr_error *err)
+{
+    int64_t now = tr_clock_mono_ms();
+    if (now - r->saved_ms <= SAVE_MS)
+        return 0;
+    r->saved_ms = now;
+    return tr__replay_save(r, err);
+}
+
+/* 0: the whole page is done. TR_ECANCELED: stopped, or an event failed; what is done of it comes again,
+ * unless it is known row by row. */
 static int put_page(tr_replay *r, tr__replay_page *page, tr_error *err)
 {
     int e = 0;
     r->done = r->there = r->differing = r->failed = 0;
+    r->taken = 0;
     r->page = page;
     r->beat_ms = tr_clock_mono_ms();
     for (size_t i = 0; i < page->count && !e; i++) {
         r->row = i;
         e = put_row(r, &page->rows[i], err);
+        if (by_row(r)) {
+            advance(r, page, e ? i : i + 1);
+            e = e ? e : save_now_and_then(r, err);
+        }
         beat(r);
         if (r->options.speed > 0)
             tell(r);
@@ -338,26 +378,19 @@ static int put_page(tr_replay *r, tr__replay_page *page, tr_error *err)
         if (err)
             *err = r->err;
     }
-    tr__replay_position *p = &r->position;
-    if (!e) {
-        p->read += page->count;
-        p->done += r->done;
-        p->there += r->there;
-        p->differing += r->differing;
-        p->failed += r->failed;
-        if (page->next)
-            p->after = page->next;
-    }
-    r->done = r->there = r->differing = r->failed = 0;
+    if (e)
+        r->done = r->there = r->differing = r->failed = 0; /* they come again */
     pthread_mutex_unlock(&r->lock);
+    if (!e)
+        advance(r, page, page->count);
     return e;
 }
 
 static int loop(tr_replay *r, tr_error *err)
 {
     tr__replay_page page = {.rows = NULL};
-    int64_t saved = tr_clock_mono_ms();
     int e = 0;
+    r->saved_ms = tr_clock_mono_ms();
     tr_arena_init(&page.arena, 4 * TR__REPLAY_TEXT_MAX);
     while (!e && !r->ended && !atomic_load(&r->stop)) {
         tr_arena_reset(&page.arena);
@@ -371,10 +404,8 @@ static int loop(tr_replay *r, tr_error *err)
         if (!e && r->source->done && page.count)
             e = r->source->done(r, &page, err);
         r->ended = !e && page.end;
-        if (!e && tr_clock_mono_ms() - saved > SAVE_MS) {
-            e = tr__replay_save(r, err);
-            saved = tr_clock_mono_ms();
-        }
+        if (!e)
+            e = save_now_and_then(r, err);
         tell(r);
     }
     tr_arena_done(&page.arena);
@@ -385,8 +416,9 @@ int tr_replay_run(tr_replay *r, bool *ret_complete, tr_error *err)
 {
     tr_error ignored;
     int e = tr__replay_load(r, err);
-    if (!e)
-        e = r->source->open(r, err);
+    if (e) /* nothing is open, and what the state holds is another's */
+        return e;
+    e = r->source->open(r, err);
     if (!e && !r->options.dry_run)
         e = r->target->open(r, err);
     if (!e)

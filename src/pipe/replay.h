@@ -60,6 +60,7 @@ typedef struct tr__replay_target {
     /** Waits until all are done. TR_ECANCELED: stopped. */
     int (*flush)(tr_replay *replay, tr_error *err);
     void (*close)(tr_replay *replay);
+    bool at_once; /* what put has returned 0 for is done */
 } tr__replay_target;
 
 extern const tr__replay_source tr__replay_source_file, tr__replay_source_server, tr__replay_source_aws;
@@ -77,8 +78,8 @@ struct tr_replay {
     bool resumed, ended;
     /* the page being worked on */
     const tr__replay_page *page;
-    size_t row;
-    int64_t beat_ms;
+    size_t row, taken; /* being put; that the position counts */
+    int64_t beat_ms, saved_ms;
     /* pacing */
     int64_t first_event_ms, first_mono_ms;
     tr_match_ctx *match;

@@ -356,5 +356,8 @@ static void close_handler(tr_replay *r)
     (void)r;
 }
 
-const tr__replay_target tr__replay_target_handler = {
-    .open = open_handler, .put = put_handler, .flush = flush_handler, .close = close_handler};
+const tr__replay_target tr__replay_target_handler = {.open = open_handler,
+                                                     .put = put_handler,
+                                                     .flush = flush_handler,
+                                                     .close = close_handler,
+                                                     .at_once = true};

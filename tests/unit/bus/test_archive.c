@@ -29,8 +29,13 @@ static void wait_for(tr_client *client, const char *operation, const char *body,
     fail_msg("'%s' is not in %s", text, out->ptr);
 }
 
-static void set_up(embedded e, tr_buf out)
+/* A server whose archive `a` of the bus `b` has 250 events, on their way at least; `out` is ready then. */
+static void open_archived(embedded *ret, const tr_server_options *options, tr_buf *ret_out)
 {
+    embedded e;
+    tr_buf out;
+    tr_buf_init(&out, 1 << 20);
+    embedded_open(&e, options);
     EVENTS("CreateEventBus", "{\"Name\":\"b\"}");
     EVENTS("CreateArchive", "{\"ArchiveName\":\"a\",\"EventSourceArn\":\"" BUS_ARN("b") "\"}");
     SQS("CreateQueue", "{\"QueueName\":\"q\"}");
@@ -42,7 +47,8 @@ static void set_up(embedded e, tr_buf out)
     EVENTS("PutTargets",
            "{\"Rule\":\"r\",\"EventBusName\":\"b\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"" QUEUE_ARN(
                "q") "\"}]}");
-    tr_buf_done(&out);
+    *ret = e;
+    *ret_out = out;
 }
 
 static void replays(embedded e)
@@ -84,9 +90,8 @@ static void replay_in_memory(void **state)
     embedded e;
     tr_buf out;
     (void)state;
-    tr_buf_init(&out, 1 << 20);
-    embedded_open(&e, NULL);
-    set_up(e, out);
+    open_archived(&e, NULL, &out);
+    tr_buf_done(&out);
     replays(e);
     embedded_close(&e);
 }
@@ -100,9 +105,8 @@ static void replay_from_disk(void **state)
     (void)state;
     assert_non_null(mkdtemp(dir));
     tr_server_options options = {.data_dir = dir};
-    tr_buf_init(&out, 1 << 20);
-    embedded_open(&e, &options);
-    set_up(e, out);
+    open_archived(&e, &options, &out);
+    tr_buf_done(&out);
     embedded_close(&e);
     embedded_open(&e, &options);
     replays(e);
@@ -118,9 +122,7 @@ static void replays_from_outside(void **state)
     embedded e;
     tr_buf out;
     (void)state;
-    tr_buf_init(&out, 1 << 20);
-    embedded_open(&e, NULL);
-    set_up(e, out);
+    open_archived(&e, NULL, &out);
     wait_for(e.client, "DescribeArchive", "{\"ArchiveName\":\"a\"}", "\"EventCount\":250", &out);
     EVENTS("PutRule",
            "{\"Name\":\"r2\",\"EventBusName\":\"b\",\"EventPattern\":\"{\\\"source\\\":[\\\"s\\\"]}\"}");
@@ -149,9 +151,7 @@ static void rows(void **state)
     embedded e;
     tr_buf out;
     (void)state;
-    tr_buf_init(&out, 1 << 20);
-    embedded_open(&e, NULL);
-    set_up(e, out);
+    open_archived(&e, NULL, &out);
     wait_for(e.client, "DescribeArchive", "{\"ArchiveName\":\"a\"}", "\"EventCount\":250", &out);
     EVENTS("QueryArchive", "{\"ArchiveName\":\"a\",\"Count\":true,\"StartTime\":1700000100}");
     expect(&out, "{\"EventCount\":150,");
@@ -178,6 +178,14 @@ static void rows(void **state)
             "ValidationException", "Parameter Events is not valid. Reason: Number 0 is not an event.");
     refused(e.client, TR_EVENTS, "CreateConnection", "{}", "UnknownOperationException",
             "The event bus of tailrace does not support the operation CreateConnection.");
+    refused(
+        e.client, TR_EVENTS, "ListArchives", "{\"NamePrefix\":\"a\",\"State\":\"ENABLED\"}",
+        "ValidationException",
+        "At most one filter is allowed for ListArchives. Use either : State, EventSourceArn, or NamePrefix.");
+    EVENTS("ListArchives", "{\"EventSourceArn\":\"" BUS_ARN("c") "\"}");
+    expect(&out, "{\"Archives\":[]}");
+    EVENTS("ListArchives", "{\"EventSourceArn\":\"" BUS_ARN("b") "\"}");
+    expect(&out, "\"ArchiveName\":\"a\"");
     EVENTS("PruneArchive", "{\"ArchiveName\":\"a\"}"); /* kept for ever */
     expect(&out, "{\"PrunedCount\":0,\"More\":false}");
     EVENTS("PruneArchive", "{\"ArchiveName\":\"a\",\"EventPattern\":\"{\\\"detail\\\":{\\\"n\\\":[{"

@@ -55,6 +55,8 @@ static void write_file(world *w, const char *name, const char *text)
     (void)fclose(f);
 }
 
+#define PATIENT_MS 60000 /* where nothing is to time out, on a machine however slow */
+
 static tr_handler *open_handler(world *w, tr_handler_kind kind, const char *target, int64_t timeout_ms)
 {
     tr_handler_options o = {.kind = kind,
@@ -106,7 +108,7 @@ static void a_process_that_stays(void **state)
         "    if do in ('nonsense', 'other id'): print(json.dumps({'id': 1000}), flush=True); continue\n"
         "    print(json.dumps({'id': e['id'], 'n': n, 'offline': os.environ.get('IS_OFFLINE')}), "
         "flush=True)\n");
-    tr_handler *h = open_handler(w, TR_HANDLER_EXEC, "exec python3 h.py", 2500);
+    tr_handler *h = open_handler(w, TR_HANDLER_EXEC, "exec python3 h.py", PATIENT_MS);
     assert_string_equal(outcome(h, "{\"a\":1}"), "0 {\"id\": 1, \"n\": 1, \"offline\": \"true\"}");
     assert_string_equal(outcome(h, "{}"), "0 {\"id\": 2, \"n\": 2, \"offline\": \"true\"}");
     assert_non_null(strstr(outcome(h, "{\n\"do\":\"nonsense\"}"),
@@ -114,11 +116,16 @@ static void a_process_that_stays(void **state)
     assert_non_null(strstr(outcome(h, "{\"do\":\"other id\"}"), "{\"id\": 1000}"));
     assert_non_null(strstr(outcome(h, "{\"do\":\"crash\"}"), "-13 Runtime.ExitError the process ended"));
     assert_string_equal(outcome(h, "{}"), "0 {\"id\": 6, \"n\": 1, \"offline\": \"true\"}");
+    assert_non_null(strstr(outcome(h, "{\"do\":\"flood\"}"), "-3 Runtime.ExitError"));
+    assert_string_equal(outcome(h, "{}"), "0 {\"id\": 8, \"n\": 1, \"offline\": \"true\"}");
+    tr_handler_free(h);
+    h = open_handler(w, TR_HANDLER_EXEC, "exec python3 h.py", 2500);
     assert_non_null(
         strstr(outcome(h, "{\"do\":\"hang\"}"), "-11 Sandbox.Timedout Task timed out after 2.50 seconds"));
-    assert_string_equal(outcome(h, "{}"), "0 {\"id\": 8, \"n\": 1, \"offline\": \"true\"}");
-    assert_non_null(strstr(outcome(h, "{\"do\":\"flood\"}"), "-3 Runtime.ExitError"));
-    assert_string_equal(outcome(h, "{}"), "0 {\"id\": 10, \"n\": 1, \"offline\": \"true\"}");
+    const char *next = outcome(h, "{}"); /* a slow machine may not start a program in that time */
+    for (int i = 0; i < 100 && strstr(next, "Sandbox.Timedout"); i++)
+        next = outcome(h, "{}");
+    assert_non_null(strstr(next, "\"n\": 1, \"offline\": \"true\"}"));
     tr_handler_free(h);
     assert_non_null(strstr(w->log, "log\n"));
 }
@@ -127,14 +134,14 @@ static void a_process_per_event(void **state)
 {
     world *w = *state;
     tr_handler *h =
-        open_handler(w, TR_HANDLER_EXEC_EACH, "grep -q yes || { echo no yes >&2; exit 7; }", 1000);
+        open_handler(w, TR_HANDLER_EXEC_EACH, "grep -q yes || { echo no yes >&2; exit 7; }", PATIENT_MS);
     assert_string_equal(outcome(h, "{\"x\":\"yes\"}"), "0 ");
     assert_string_equal(outcome(h, "{\"x\":\"nay\"}"), "-9 Runtime.ExitError exit status 7: no yes");
     tr_handler_free(h);
     h = open_handler(w, TR_HANDLER_EXEC_EACH, "sleep 30", 200);
     assert_non_null(strstr(outcome(h, "{}"), "-11 Sandbox.Timedout"));
     tr_handler_free(h);
-    h = open_handler(w, TR_HANDLER_EXEC_EACH, "exec /proc/nowhere/program", 1000);
+    h = open_handler(w, TR_HANDLER_EXEC_EACH, "exec /proc/nowhere/program", PATIENT_MS);
     assert_non_null(strstr(outcome(h, "{}"), "-9 Runtime.ExitError exit status 127"));
     tr_handler_free(h);
 }
@@ -142,7 +149,7 @@ static void a_process_per_event(void **state)
 static void a_url_that_nobody_serves(void **state)
 {
     world *w = *state;
-    tr_handler *h = open_handler(w, TR_HANDLER_URL, "http://127.0.0.1:1/x", 2000);
+    tr_handler *h = open_handler(w, TR_HANDLER_URL, "http://127.0.0.1:1/x", PATIENT_MS);
     assert_non_null(strstr(outcome(h, "{}"), "-12 Runtime.ConnectError"));
     tr_handler_free(h);
     tr_handler_options o = {.kind = TR_HANDLER_URL, .target = "ftp://x"};
@@ -152,7 +159,7 @@ static void a_url_that_nobody_serves(void **state)
 
 static void lambda_cases(world *w, const char *target)
 {
-    tr_handler *h = open_handler(w, TR_HANDLER_LAMBDA, target, 5000);
+    tr_handler *h = open_handler(w, TR_HANDLER_LAMBDA, target, PATIENT_MS);
     assert_string_equal(outcome(h, "{\"do\":\"echo\",\"x\":\"one\"}"), "0 \"one\"");
     assert_string_equal(outcome(h, "{\"do\":\"fail\"}"), "-9 MyError it broke");
     assert_string_equal(outcome(h, "{\"do\":\"none\"}"), "0 null");
@@ -162,7 +169,7 @@ static void lambda_cases(world *w, const char *target)
     tr_handler_free(h);
     assert_non_null(strstr(w->log, "said on stdout"));
     size_t before = w->log_len;
-    h = open_handler(w, TR_HANDLER_LAMBDA, target, 5000);
+    h = open_handler(w, TR_HANDLER_LAMBDA, target, PATIENT_MS);
     assert_string_equal(outcome(h, "{\"do\":\"echo\",\"x\":0}"), "0 0");
     tr_handler_restart(h); /* an idle process is told that there is nothing more: no event, no words */
     assert_string_equal(outcome(h, "{\"do\":\"echo\",\"x\":1}"), "0 1");
@@ -189,10 +196,10 @@ static void lambda_in_node(void **state)
         "};\n"
         "exports.callback = (event, context, callback) => setTimeout(() => callback(null, event.x), 5);\n");
     lambda_cases(w, "fn.handler");
-    tr_handler *h = open_handler(w, TR_HANDLER_LAMBDA, "fn.callback", 5000);
+    tr_handler *h = open_handler(w, TR_HANDLER_LAMBDA, "fn.callback", PATIENT_MS);
     assert_string_equal(outcome(h, "{\"x\":3}"), "0 3");
     tr_handler_free(h);
-    h = open_handler(w, TR_HANDLER_LAMBDA, "fn.absent", 5000);
+    h = open_handler(w, TR_HANDLER_LAMBDA, "fn.absent", PATIENT_MS);
     tr_error absent = {0};
     assert_int_equal(tr_handler_check(h, &absent), TR_ESERVICE);
     assert_non_null(strstr(absent.message, "Runtime.HandlerNotFound"));
