@@ -24,9 +24,10 @@
  * Commands run by /bin/sh. Standard error (and output, where it is not the answer) goes to on_log line by
  * line.
  *
- * Threads: a handler owns one thread, on which results and log lines are delivered; all functions may be
- * called from any thread but tr_handler_invoke_wait and tr_handler_free, which refuse on it. Promise: if
- * tr_handler_invoke returns 0 its callback runs exactly once, also when the handler is freed.
+ * Threads: a handler owns one thread, on which results and log lines are delivered. All functions may be
+ * called from any thread, but on that one tr_handler_invoke_wait and tr_handler_check are refused
+ * (TR_ETHREAD), and tr_handler_free is a programmer's error. Promise: if tr_handler_invoke returns 0 its
+ * callback runs exactly once, also when the handler is freed.
  */
 
 #include <tailrace/base.h>

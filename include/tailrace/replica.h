@@ -23,7 +23,7 @@
  * consistently instead.
  *
  * Threads: tr_replica_run does all the work on the calling thread (sinks may block). tr_replica_stop and
- * tr_replica_progress are safe from any thread.
+ * tr_replica_get_progress are safe from any thread.
  */
 
 #include <tailrace/base.h>

@@ -36,8 +36,9 @@
  * - Memory is bounded: reading stops while more than max_records or max_bytes are unacknowledged.
  *
  * Threads: every function may be called from any thread, except that those which block (tr_stream_next and
- * its kin, tr_stream_fetch_…, tr_stream_run, tr_stream_flush, tr_stream_free, tr_stream_set_state) refuse to
- * run on the client's I/O thread (TR_ETHREAD). The client must outlive tr_stream_free.
+ * its kin, tr_stream_fetch_…, tr_stream_run, tr_stream_flush, tr_stream_set_state) refuse to run on the
+ * client's I/O thread (TR_ETHREAD); to call tr_stream_free there is a programmer's error. The client must
+ * outlive tr_stream_free.
  */
 
 #include <tailrace/client.h>
@@ -216,11 +217,11 @@ typedef struct tr_stream_options {
         *patterns; /**< Optional: event patterns in the form of Lambda's filters; a record that none of them
                       matches is discarded. They may be freed at once. record->raw is there then, too. */
     size_t pattern_count;
-    tr_stream_filter_fn
-        *filter; /**< Optional, after the patterns; runs on the I/O thread and must not block. */
+    tr_stream_filter_fn *filter; /**< Optional, after the patterns; runs on the I/O thread: must neither block
+                                    nor call the stream. */
     void *filter_ctx;
-    tr_stream_transform_fn
-        *transform; /**< Optional, after the filter; runs on the I/O thread and must not block. */
+    tr_stream_transform_fn *transform; /**< Optional, after the filter; runs on the I/O thread: must neither
+                                          block nor call the stream. */
     void *transform_ctx;
 
     size_t max_records; /**< unacknowledged, read but not yet handed out included; 0: 10,000. At least 1. */

@@ -2,12 +2,7 @@
 #include "api/past.h"
 #include "api/call.h"
 
-#undef uthash_malloc
-#undef uthash_free
-#define HASH_NONFATAL_OOM      1
-#define uthash_malloc(size)    tr_malloc(size)
-#define uthash_free(ptr, size) tr_free(ptr)
-#include <uthash.h>
+#include "base/hash.h"
 
 /* Of the second engine that reads a backup: it reads once, from front to back. */
 #define BACKUP_CACHE ((size_t)8 * 1024 * 1024)

@@ -294,11 +294,19 @@ static size_t space(tr_feed *feed)
     return queued < QUEUE_MAX ? QUEUE_MAX - queued : 0;
 }
 
+/* Where events are missing, for want of memory, the stream ends: the client comes back with the last it has.
+ */
 static void flush(tr_feed *feed)
 {
     http_feed *f = (http_feed *)feed;
-    (void)tr_http_stream_write(f->http, tr_buf_view(&f->text));
+    int e = tr_buf_status(&f->text);
+    if (!e)
+        e = tr_http_stream_write(f->http, tr_buf_view(&f->text));
     tr_buf_reset(&f->text);
+    if (e && e != TR_ECLOSED) { /* closed: on_close tells */
+        tr__feed_close(&f->feed);
+        end_feed(f);
+    }
 }
 
 static void finish(tr_feed *feed, int code)

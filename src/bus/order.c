@@ -12,12 +12,7 @@
 
 #include <tailrace/transform.h>
 
-#undef uthash_malloc
-#undef uthash_free
-#define HASH_NONFATAL_OOM      1
-#define uthash_malloc(size)    tr_malloc(size)
-#define uthash_free(ptr, size) tr_free(ptr)
-#include <uthash.h>
+#include "base/hash.h"
 
 typedef struct tr_lane {
     UT_hash_handle hh;

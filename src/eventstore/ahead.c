@@ -3,12 +3,7 @@
 
 #include "eventstore/model.h"
 
-#undef uthash_malloc
-#undef uthash_free
-#define HASH_NONFATAL_OOM      1
-#define uthash_malloc(size)    tr_malloc(size)
-#define uthash_free(ptr, size) tr_free(ptr)
-#include <uthash.h>
+#include "base/hash.h"
 
 #define COUNT_MAX  1000000
 #define MEMORY_MAX ((size_t)1 << 30)

@@ -8,12 +8,7 @@
 #include <stdio.h>
 #include <uv.h>
 
-#undef uthash_malloc
-#undef uthash_free
-#define HASH_NONFATAL_OOM      1
-#define uthash_malloc(size)    tr_malloc(size)
-#define uthash_free(ptr, size) tr_free(ptr)
-#include <uthash.h>
+#include "base/hash.h"
 
 /* A transaction is ended before the next event could make it larger than the model takes. */
 #define CHANGES_MAX   (TR_PROJECT_ROWS_MAX + 1)

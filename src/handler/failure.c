@@ -117,8 +117,10 @@ static bool mend(tr_view *text, tr_arena *arena)
     if (tr_utf8_valid(*text))
         return true;
     *text = tr_arena_copy(arena, *text);
+    if (!text->ptr)
+        return false;
     tr_utf8_mend((char *)(uintptr_t)text->ptr, text->len); /* our own copy */
-    return text->ptr != NULL;
+    return true;
 }
 
 int tr_failure_put(tr_failure_sink *sink, const tr_failure *failure, tr_error *err)

@@ -250,7 +250,8 @@ static int supervise(tr_mapping *m, crew *c, bool once, tr_error *err)
             (void)add_thread(m, c);
         if (once && is_settled(m, began_ms)) {
             close_windows(m);
-            break;
+            if (!tr__windows_closing(m)) /* else another thread is at it, whom a stop would cut off */
+                break;
         }
         if (once && is_lost(&p, m))
             return tr_fail(err, TR_ETIMEOUT, "no progress for %d s", ONCE_PATIENCE_MS / 1000);

@@ -37,6 +37,7 @@ struct tr_mapping {
         tr__window *first;
         bool loaded;
         int64_t looked_ms; /* when it was looked for windows that are over */
+        unsigned closing;  /* threads that look for such, or close them */
         tr_buf saved;      /* what is written to the store */
     } tumbling;
 };
@@ -82,6 +83,8 @@ size_t tr__window_enter(tr__work *work, const tr_stream_batch *rest, bool *ret_s
 void tr__window_leave(tr__work *work, bool done);
 /** Closes those that are over. To be called now and then by the threads. */
 void tr__windows_close_due(tr__work *work);
+/** Whether a thread is within that: what it closes may still fail, and be tried again. */
+bool tr__windows_closing(tr_mapping *mapping);
 /** ,"window":{…},"state":{…},"shardId":…,… for the event. */
 void tr__window_write(const tr__work *work, tr_view stream_arn, tr_buf *out);
 /** Takes the state from the answer; false if there is none, which is a failure (unless work->final). */

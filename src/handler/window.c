@@ -14,8 +14,9 @@
  */
 #include "handler/mapping_private.h"
 
+#include "base/hash.h"
+
 #include <stdio.h>
-#include <uthash.h>
 
 #define CHECK_MS  200  /* between two looks at what is over */
 #define MARGIN_MS 1000 /* creation times are whole seconds, and clocks differ */
@@ -68,7 +69,10 @@ static tr__window *window_of(tr_mapping *m, tr_view shard)
     tr_buf_init(&w->kept.state, TR_HANDLER_OUTPUT_MAX + 65536);
     w->live.next_ms = w->kept.next_ms = INT64_MIN;
     HASH_ADD(hh, m->tumbling.first, shard[0], shard.len, w);
-    return w;
+    if (w->hh.tbl)
+        return w;
+    free_window(w);
+    return NULL;
 }
 
 /* ------------------------------------------------------------------------------------------------ saved */
@@ -316,6 +320,7 @@ static tr__window *take_due(tr_mapping *m, bool all_known)
     return found;
 }
 
+/* True: whoever called counts as closing. */
 static bool time_to_look(tr_mapping *m)
 {
     int64_t now = tr_clock_mono_ms();
@@ -323,6 +328,7 @@ static bool time_to_look(tr_mapping *m)
     bool look = now - m->tumbling.looked_ms >= CHECK_MS;
     if (look) {
         m->tumbling.looked_ms = now;
+        m->tumbling.closing++;
         for (tr__window *w = m->tumbling.first; w; w = w->hh.next)
             w->seen = false;
     }
@@ -347,6 +353,17 @@ void tr__windows_close_due(tr__work *work)
         set_idle(work, w);
     }
     work->gave_up = false; /* of this window only: a batch at hand is not concerned */
+    (void)pthread_mutex_lock(&m->tumbling.lock);
+    m->tumbling.closing--;
+    (void)pthread_mutex_unlock(&m->tumbling.lock);
+}
+
+bool tr__windows_closing(tr_mapping *m)
+{
+    (void)pthread_mutex_lock(&m->tumbling.lock);
+    bool closing = m->tumbling.closing > 0;
+    (void)pthread_mutex_unlock(&m->tumbling.lock);
+    return closing;
 }
 
 /* --------------------------------------------------------------------------------------------- batches */

@@ -22,12 +22,7 @@
 
 #include <pthread.h>
 
-#undef uthash_malloc
-#undef uthash_free
-#define HASH_NONFATAL_OOM      1
-#define uthash_malloc(size)    tr_malloc(size)
-#define uthash_free(ptr, size) tr_free(ptr)
-#include <uthash.h>
+#include "base/hash.h"
 #include <utlist.h>
 
 typedef struct tr__pub_entry tr__pub_entry;

@@ -17,11 +17,8 @@
 #include <uv.h>
 
 /* out of memory is told, not fatal: the element is then not in the table */
-#define HASH_NONFATAL_OOM        1
-#define uthash_malloc(size)      tr_malloc(size)
-#define uthash_free(ptr, size)   tr_free(ptr)
 #define uthash_nonfatal_oom(obj) ((obj)->lost = true)
-#include <uthash.h>
+#include "base/hash.h"
 
 typedef struct row {
     UT_hash_handle hh;

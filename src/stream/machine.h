@@ -18,12 +18,7 @@
 
 #include <assert.h>
 
-#undef uthash_malloc
-#undef uthash_free
-#define HASH_NONFATAL_OOM      1
-#define uthash_malloc(size)    tr_malloc(size)
-#define uthash_free(ptr, size) tr_free(ptr)
-#include <uthash.h>
+#include "base/hash.h"
 
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 

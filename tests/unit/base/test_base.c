@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "../test.h"
 
+#include "base/hash.h"
+
+#include <stdlib.h>
+
 static void errors_have_texts(void **state)
 {
     (void)state;
@@ -51,6 +55,33 @@ static void text_is_cut_between_characters(void **state)
     tr_utf8_mend(bytes, sizeof bytes - 1);
     assert_string_equal(bytes, "?? \xe2\x82\xac ?? ??? ?");
     tr_utf8_mend(NULL, 0);
+}
+
+static bool no_memory;
+
+static void *sometimes(void *ptr, size_t size)
+{
+    return no_memory ? NULL : realloc(ptr, size);
+}
+
+/* As uthash comes, it would end the process. */
+static void what_a_table_has_no_memory_for_is_not_in_it(void **state)
+{
+    (void)state;
+    struct {
+        UT_hash_handle hh;
+        int key;
+    } a = {.key = 1}, *table = NULL, *found;
+    tr_set_allocator(sometimes, free);
+    no_memory = true;
+    HASH_ADD_INT(table, key, &a);
+    no_memory = false;
+    assert_null(a.hh.tbl);
+    assert_null(table);
+    tr_set_allocator(realloc, free);
+    int key = 1;
+    HASH_FIND_INT(table, &key, found);
+    assert_null(found);
 }
 
 static void arenas_keep_their_limit(void **state)
@@ -212,6 +243,7 @@ int main(void)
         cmocka_unit_test(errors_have_texts),
         cmocka_unit_test(messages_are_utf8_whatever_they_are_made_of),
         cmocka_unit_test(text_is_cut_between_characters),
+        cmocka_unit_test(what_a_table_has_no_memory_for_is_not_in_it),
         cmocka_unit_test(arenas_keep_their_limit),
         cmocka_unit_test(buffers_fail_once_and_stay_failed),
         cmocka_unit_test(times_go_both_ways),
