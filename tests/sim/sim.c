@@ -362,6 +362,14 @@ static void clean_up(sim *s)
 /** And then a while must pass in which nothing new happens. */
 #define QUIET_MS 40000
 
+static bool all_have_saved(const sim *s)
+{
+    for (unsigned i = 0; i < s->c.workers; i++)
+        if (s->workers[i] && !sim_worker_has_saved(s->workers[i]))
+            return false;
+    return true;
+}
+
 static void run(sim *s)
 {
     sim_event e;
@@ -373,7 +381,9 @@ static void run(sim *s)
             continue;
         if (done_at < 0 && sim_all_done(s))
             done_at = s->now;
-        if ((done_at >= 0 && s->now > done_at + QUIET_MS) || s->now > s->c.life_ms + PATIENCE_MS)
+        if (s->now > s->c.life_ms + PATIENCE_MS)
+            break;
+        if (done_at >= 0 && s->now > done_at + QUIET_MS && all_have_saved(s))
             break;
     }
     sim_check_end(s);

@@ -235,6 +235,9 @@ const char *sim_worker_name(const sim_worker *worker);
 void sim_worker_stop(sim *s, sim_worker *worker);
 void sim_worker_reload(sim *s, sim_worker *worker);
 void sim_worker_kill(sim_worker *worker);
+/** Whether what it has acknowledged is saved. At a poll a second that takes a while for each generation of
+ * shards that have ended. */
+bool sim_worker_has_saved(const sim_worker *worker);
 void sim_worker_check_end(sim *s, sim_worker *worker);
 
 /* check.c */

@@ -602,6 +602,11 @@ void sim_worker_reload(sim *s, sim_worker *w)
     pump(s, w);
 }
 
+bool sim_worker_has_saved(const sim_worker *w)
+{
+    return !w->alive || tr__core_saved_all(w->core);
+}
+
 void sim_worker_check_end(sim *s, sim_worker *w)
 {
     if (!w->alive)
