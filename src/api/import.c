@@ -100,7 +100,7 @@ typedef struct import_job {
     tr_filler filler;
     tr_import_format format;
     tr_import_lines lines;
-    bool gzip, begun, reading;
+    bool gzip, begun, reading, cleared;
     tr_view *keys;
     uint32_t key_count, key;
     /* told */
@@ -196,6 +196,14 @@ static void read_object(void *ctx)
     j->read_code = e == TR_ENOTFOUND ? TR_EIO : e;
 }
 
+/* On a thread too: giving back hundreds of MiB takes long as well. */
+static void clear_buffers(void *ctx)
+{
+    import_job *j = ctx;
+    tr_buf_done(&j->object);
+    tr_buf_done(&j->inflated);
+}
+
 /* Begins to read the next object. TR_ENOTFOUND after the last. */
 static int next_object(tr_api *api, import_job *j, tr_error *err)
 {
@@ -288,7 +296,7 @@ static int take_some(tr_api *api, import_job *j, const tr_table *table, bool *re
 static int step(tr_api *api, tr_job *job, bool *ret_done, tr_error *err)
 {
     import_job *j = (import_job *)job;
-    job->idle = j->reading && !tr__task_done(&j->work);
+    job->idle = !tr__task_done(&j->work);
     if (job->idle)
         return 0;
     int e = j->begun ? 0 : begin_reading(api, j, err);
@@ -303,8 +311,16 @@ static int step(tr_api *api, tr_job *job, bool *ret_done, tr_error *err)
     if (e || !ended)
         return e;
     e = next_object(api, j, err);
-    *ret_done = e == TR_ENOTFOUND;
-    return *ret_done ? finish(api, j, err) : e;
+    if (e != TR_ENOTFOUND)
+        return e;
+    if (!j->cleared) {
+        j->cleared = true;
+        j->lines = (tr_import_lines){.format = NULL};
+        tr__task_begin(&j->work, clear_buffers, j);
+        return 0;
+    }
+    *ret_done = true;
+    return finish(api, j, err);
 }
 
 static void job_free(import_job *j)
