@@ -328,6 +328,8 @@ static int update_of(tr_call *c, req *r, tr_write *w)
     int e = check_update_given(c, r, params);
     if (e == 0)
         e = tr__check_attributes(c, &r->key, "", false);
+    if (e == 0 && r->expected.given)
+        e = tr__legacy_check_expected(c, &r->expected);
     if (e == 0 && r->updates.given)
         e = tr__legacy_updates(c, &r->updates, &w->update);
     if (e == 0 && r->expected.given)

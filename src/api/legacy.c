@@ -87,15 +87,15 @@ static int check_count(tr_call *c, const operator_info *op, uint32_t count)
 
 static int check_list(tr_call *c, const operator_info *op, const tr_attribute *values, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         if (!(op->types >> values[i].value.type & 1))
             return tr__invalid(c,
                                WERE_INVALID "ComparisonOperator %s is not valid for %s AttributeValue type",
                                op->name, tr_type_name(values[i].value.type));
-    for (uint32_t i = 1; i < count; i++)
         if (values[i].value.type != values[0].value.type)
             return tr__invalid(c,
                                WERE_INVALID "AttributeValues inside AttributeValueList must be of same type");
+    }
     if (op->op == TR_COND_BETWEEN && count == 2 && tr_value_cmp(values[0].value, values[1].value) > 0)
         return tr__invalid(c,
                            "The BETWEEN condition was provided a range where the lower bound is greater than "

@@ -90,12 +90,14 @@ static int check_start(tr_call *c, const tr_attributes *start)
 static int check_select(tr_call *c, const req *r, bool query)
 {
     tr_view select = r->select;
+    if (!select.ptr)
+        return 0;
     if (tr_view_is(select, "SPECIFIC_ATTRIBUTES") && !r->projection.ptr && !r->to_get.given)
         return tr__invalid(c,
                            "%sMust specify the AttributesToGet or ProjectionExpression when choosing to get "
                            "SPECIFIC_ATTRIBUTES",
                            query ? "1 validation error detected: " : "");
-    if ((r->projection.ptr || r->to_get.given) && select.ptr && !tr_view_is(select, "SPECIFIC_ATTRIBUTES"))
+    if ((r->projection.ptr || r->to_get.given) && !tr_view_is(select, "SPECIFIC_ATTRIBUTES"))
         return tr__invalid(c, "%sCannot specify the %s when choosing to get %.*s",
                            query ? "1 validation error detected: " : "",
                            r->projection.ptr ? "ProjectionExpression" : "AttributesToGet",
@@ -424,6 +426,26 @@ static int page(tr_call *c, const req *r, tr_read *read)
 
 /* ----------------------------------------------------------------------------------------------- Query */
 
+static int check_keys_given(tr_call *c, const req *r)
+{
+    if (r->keys.ptr || r->legacy_keys.given)
+        return 0;
+    return tr__invalid(c, "Either the KeyConditions or KeyConditionExpression parameter must be specified in "
+                          "the request.");
+}
+
+/* KeyConditions and QueryFilter by themselves. */
+static int check_query_conditions(tr_call *c, const req *r)
+{
+    int e = r->legacy_keys.given ? tr__legacy_check_conditions(c, &r->legacy_keys) : 0;
+    if (e || !r->legacy_filter.given)
+        return e;
+    e = check_keys_given(c, r);
+    if (e == 0)
+        e = tr__legacy_check_conditions(c, &r->legacy_filter);
+    return e ? e : tr__legacy_check_lone(c, r->logic, &r->legacy_filter);
+}
+
 static int check_query_given(tr_call *c, const req *r, const tr_expr_param *params)
 {
     /* KeyConditions may stand beside the other expressions */
@@ -441,19 +463,13 @@ static int check_query_given(tr_call *c, const req *r, const tr_expr_param *para
         e = tr__legacy_check_logic(c, r->logic, &r->legacy_filter);
     if (e == 0)
         e = tr__check_given(c, &r->env, params, 3);
-    if (e == 0 && r->legacy_filter.given)
-        e = tr__legacy_check_conditions(c, &r->legacy_filter);
     if (e == 0)
-        e = tr__legacy_check_lone(c, r->logic, &r->legacy_filter);
+        e = check_query_conditions(c, r);
     if (e == 0)
         e = tr__check_to_get(c, &r->to_get);
     if (e == 0)
         e = check_start(c, &r->start);
-    if (e == 0 && !params[2].given && !r->legacy_keys.given)
-        e = tr__invalid(c,
-                        "Either the KeyConditions or KeyConditionExpression parameter must be specified in "
-                        "the request.");
-    return e;
+    return e ? e : check_keys_given(c, r);
 }
 
 static int compile_keys(tr_call *c, req *r, const tr_key_expr **ret_keys)

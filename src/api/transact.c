@@ -130,6 +130,17 @@ static int prepare(tr_call *c, const entry *from, tr_write *w)
     return e;
 }
 
+static int prepare_all(tr_call *c, const transaction *t, tr_write *writes)
+{
+    const entry *entries = t->items.items;
+    int e = 0;
+    for (uint32_t i = 0; i < t->items.count && e == 0; i++)
+        e = check_entry(c, &entries[i]);
+    for (uint32_t i = 0; i < t->items.count && e == 0; i++)
+        e = prepare(c, &entries[i], &writes[i]);
+    return e;
+}
+
 /* What needs the table. Keys that do not fit cancel, empty ones are refused. */
 static int resolve(tr_call *c, const entry *from, tr_write *w, tr_reason *r)
 {
@@ -194,10 +205,6 @@ static int carry_out(tr_call *c, const transaction *t, tr_write *writes)
     tr_error err;
     int e = reasons ? 0 : TR_ENOMEM;
     for (uint32_t i = 0; i < count && e == 0; i++)
-        e = check_entry(c, &entries[i]);
-    for (uint32_t i = 0; i < count && e == 0; i++)
-        e = prepare(c, &entries[i], &writes[i]);
-    for (uint32_t i = 0; i < count && e == 0; i++)
         e = resolve(c, &entries[i], &writes[i], &reasons[i]);
     if (e == 0)
         e = check_together(c, writes, reasons, count);
@@ -235,13 +242,15 @@ static int answer(tr_call *c, const transaction *t, const tr_write *writes)
 int tr__op_transact_write(tr_call *c, void *request)
 {
     const transaction *t = request;
-    bool answered;
-    int e = tr__token_check(c, t->token, t->items.raw, t->capacity, false, &answered);
-    if (e || answered)
-        return e;
+    bool answered = false;
     tr_write *writes = tr_arena_calloc(c->arena, t->items.count, sizeof *writes);
     if (!writes)
         return TR_ENOMEM;
+    int e = prepare_all(c, t, writes);
+    if (e == 0)
+        e = tr__token_check(c, t->token, t->items.raw, t->capacity, false, &answered);
+    if (e || answered)
+        return e;
     e = carry_out(c, t, writes);
     if (e == 0 && t->token.ptr)
         e = tr__token_keep(c, t->token, t->items.raw, writes, t->items.count);

@@ -390,8 +390,8 @@ class Requests:
 
     def TransactWriteItems(self):
         request = self.common({"TransactItems": [self.action() for _ in range(self.r.randint(1, 3))]}, True)
-        if self.chance(0.1):
-            request["ClientRequestToken"] = self.pick("t" * 36, "t" * 37, "", "one")
+        if self.chance(0.02):
+            request["ClientRequestToken"] = self.pick("t" * 37, "")
         return request
 
     def TransactGetItems(self):

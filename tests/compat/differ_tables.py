@@ -34,6 +34,41 @@ class Maker(Requests):
     def ListTagsOfResource(self):
         return {"ResourceArn": self.pick("$arn both-keys", "$arn hash-only", "arn:aws:dynamodb:us-east-1:000000000000:table/nothing", "x")}
 
+    def repeated(self):
+        """A transaction that comes again by its token, and another of the same token, which no other has: tokens outlive tables."""
+        self.suffix += 1
+        token = {"ClientRequestToken": f"token-{self.suffix}"}
+        first = ("TransactWriteItems", {**Requests.TransactWriteItems(self), **token})
+        return [first, first, ("TransactWriteItems", {**Requests.TransactWriteItems(self), **token})]
+
+    def other(self):
+        """What is asked of a table now and then, and of what few accounts use."""
+        table = self.pick("both-keys", "hash-only", "nothing", "x")
+        arn = "arn:aws:dynamodb:us-east-1:000000000000:table/nothing"
+        on_table = {"TableName": table}
+        operation, request = self.pick(
+            ("CreateBackup", {"TableName": "nothing", "BackupName": self.pick("one", "x", "a b")}), ("ListBackups", {}),
+            ("ListBackups", {"Limit": self.pick(1, 0, 101)}), ("DescribeBackup", {"BackupArn": self.pick("x" * 37, "x", arn + "/backup/1")}),
+            ("DeleteBackup", {"BackupArn": arn + "/backup/01489602797149-73d8d5bc"}),
+            ("RestoreTableFromBackup", {"TargetTableName": "made-new", "BackupArn": arn + "/backup/01489602797149-73d8d5bc"}),
+            ("RestoreTableToPointInTime", {"SourceTableName": "nothing", "TargetTableName": "made-new", "UseLatestRestorableTime": True}),
+            ("DescribeContinuousBackups", on_table),
+            ("UpdateContinuousBackups", {**on_table, "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": self.chance(0.5)}}),
+            ("ListExports", {}), ("ListImports", {}), ("DescribeExport", {"ExportArn": arn + "/export/1"}),
+            ("DescribeImport", {"ImportArn": arn + "/import/1"}), ("DescribeEndpoints", {}), ("ListGlobalTables", {}),
+            ("DescribeGlobalTable", {"GlobalTableName": table}), ("DescribeGlobalTableSettings", {"GlobalTableName": table}),
+            ("CreateGlobalTable", {"GlobalTableName": table, "ReplicationGroup": [{"RegionName": "eu-west-1"}]}),
+            ("UpdateGlobalTable", {"GlobalTableName": table, "ReplicaUpdates": []}), ("DescribeTableReplicaAutoScaling", on_table),
+            ("ListContributorInsights", {}), ("DescribeContributorInsights", on_table),
+            ("UpdateContributorInsights", {**on_table, "ContributorInsightsAction": self.pick("ENABLE", "DISABLE", "OTHER")}),
+            ("DescribeKinesisStreamingDestination", on_table),
+            ("EnableKinesisStreamingDestination", {**on_table, "StreamArn": "arn:aws:kinesis:us-east-1:000000000000:stream/one"}),
+            ("GetResourcePolicy", {"ResourceArn": f"$arn {table}"}), ("DeleteResourcePolicy", {"ResourceArn": f"$arn {table}"}),
+            ("PutResourcePolicy", {"ResourceArn": f"$arn {table}", "Policy": "{}"}), ("NoSuchOperation", on_table))
+        if self.chance(0.1):
+            self.spoil(request)
+        return [(operation, request)]
+
     # what tables are made of
 
     def billing(self, request):
@@ -50,10 +85,12 @@ class Maker(Requests):
         return "BillingMode" not in request or request["BillingMode"] == "PROVISIONED"
 
     def projection(self):
-        return self.pick(("ALL",), ("KEYS_ONLY",), ("INCLUDE", "a", "b"), ("INCLUDE",), ("KEYS_ONLY", "a"))
+        if self.chance(0.05):
+            return self.pick(("INCLUDE",), ("KEYS_ONLY", "a"), ("INCLUDE", "a", "a"))
+        return self.pick(("ALL",), ("KEYS_ONLY",), ("INCLUDE", "a", "b"))
 
     def wanted(self, name, good=False):
-        request = {"TableName": name, "AttributeDefinitions": attributes(k="S" if good else self.pick("S", "N", "B", "S", "S", "Q")),
+        request = {"TableName": name, "AttributeDefinitions": attributes(k=self.pick("S", "N", "B") if good or self.chance(0.95) else "Q"),
                    "KeySchema": keys("k")}
         metered = self.billing(request)
         if self.chance(0.4):
@@ -64,8 +101,8 @@ class Maker(Requests):
             request["AttributeDefinitions"] += attributes(v="S")
             if metered != self.chance(0.05):
                 request["GlobalSecondaryIndexes"][0]["ProvisionedThroughput"] = {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}
-        if self.chance(0.2):
-            request["LocalSecondaryIndexes"] = [index(self.pick("l1", "l1", "g1"), keys("k", self.pick("w", "w", "s")), *self.projection())]
+        if len(request["KeySchema"]) == 2 and self.chance(0.4) or self.chance(0.02):
+            request["LocalSecondaryIndexes"] = [index("l1" if self.chance(0.9) else "g1", keys("k", "w"), *self.projection())]
             request["AttributeDefinitions"] += attributes(w="N")
         if self.chance(0.2):
             request["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": self.pick("NEW_IMAGE", "KEYS_ONLY", "OLD_IMAGE")}
@@ -136,7 +173,7 @@ class Maker(Requests):
                 ("UpdateTimeToLive", {"TableName": name, "TimeToLiveSpecification": {"AttributeName": self.pick("ttl", "t"),
                                                                                   "Enabled": self.chance(0.7)}}),
                 ("DescribeTimeToLive", {"TableName": name}),
-                ("PutItem", {"TableName": name, "Item": {"k": {"S": "x"}, "s": {"N": "1"}, "v": {"S": "w"}, "u": {"S": "q"}},
+                ("PutItem", {"TableName": name, "Item": {"k": self.pick({"S": "x"}, {"N": "1"}), "s": {"N": "1"}, "v": {"S": "w"}, "u": {"S": "q"}},
                              "ReturnConsumedCapacity": "INDEXES"}),
                 ("Scan", {"TableName": name, "IndexName": "g1", "ReturnConsumedCapacity": "INDEXES"})))
         for operation, request in steps[1:]:
@@ -175,7 +212,7 @@ class Maker(Requests):
     WEIGHTS = {"PutItem": 14, "GetItem": 10, "DeleteItem": 8, "UpdateItem": 16, "Query": 18, "Scan": 10, "BatchGetItem": 5,
                "BatchWriteItem": 6, "TransactWriteItems": 7, "TransactGetItems": 3, "ExecuteStatement": 8, "BatchExecuteStatement": 3,
                "ExecuteTransaction": 3, "DescribeTable": 2, "ListTables": 2, "UpdateTimeToLive": 1, "DescribeTimeToLive": 1,
-               "CreateTable": 3, "DeleteTable": 1, "DescribeLimits": 1, "ListTagsOfResource": 1, "changes": 1, "streamed": 1}
+               "CreateTable": 3, "DeleteTable": 1, "DescribeLimits": 1, "ListTagsOfResource": 1, "changes": 3, "streamed": 1, "repeated": 1, "other": 1}
 
     def next(self):
         """A list of (operation, request)."""
