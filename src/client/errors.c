@@ -27,6 +27,12 @@ static void set_type(tr_error *err, tr_view type)
     err->type[len] = 0;
 }
 
+static void set_message(tr_error *err, tr_view text)
+{
+    tr_view shown = tr_utf8_cut(text, sizeof err->message - 1);
+    (void)snprintf(err->message, sizeof err->message, "%.*s", TR_FMT(shown));
+}
+
 static void read_body(tr_view body, tr_error *err)
 {
     tr_arena arena;
@@ -43,7 +49,7 @@ static void read_body(tr_view body, tr_error *err)
             if (token == TR_JSON_STRING && is_type)
                 set_type(err, reader.text);
             else if (token == TR_JSON_STRING && is_message)
-                (void)snprintf(err->message, sizeof err->message, "%.*s", TR_FMT(reader.text));
+                set_message(err, reader.text);
             else if (tr_json_skip(&reader))
                 break;
         }
@@ -123,9 +129,11 @@ int tr__reply_error(const tr_reply *reply, tr_error *err)
     set_type(err, tr_reply_header(reply, "x-amzn-errortype"));
     read_body(reply->body, err);
     if (!*err->message) {
-        size_t shown = reply->body.len < 200 ? reply->body.len : 200;
-        (void)snprintf(err->message, sizeof err->message, shown ? "HTTP status %d: %.*s" : "HTTP status %d",
-                       reply->status, (int)shown, reply->body.ptr ? reply->body.ptr : "");
+        tr_view shown = tr_utf8_cut(reply->body, 200);
+        (void)snprintf(err->message, sizeof err->message,
+                       shown.len ? "HTTP status %d: %.*s" : "HTTP status %d", reply->status, (int)shown.len,
+                       shown.ptr ? shown.ptr : "");
+        tr_utf8_mend(err->message, strlen(err->message)); /* it may be anything */
     }
     return err->code = code_of(err);
 }

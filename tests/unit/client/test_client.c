@@ -55,6 +55,18 @@ static void answer_error(tr_http_request *request, const char *name)
 {
     int status = atoi(name);
     const char *type = strchr(name, '_');
+    if (status == 418) { /* no error of the service: bytes of anybody */
+        tr_http_respond_bytes(request, status, "text/plain", TR_VIEW("caf\xe9 \xc3\xa9"));
+        return;
+    }
+    if (status == 413) { /* longer than what is kept, cut within a character wherever it begins */
+        tr_buf_printf(&request->out, "{\"__type\":\"x#y\",\"message\":\"%s", type);
+        for (int i = 0; i < TR_ERROR_MESSAGE_MAX; i++)
+            tr_buf_put_str(&request->out, "\xc3\xa9");
+        tr_buf_put_str(&request->out, "\"}");
+        tr_http_respond(request, status, "application/x-amz-json-1.0", NULL, 0, 0);
+        return;
+    }
     tr_buf_printf(&request->out,
                   "{\"__type\":\"com.amazonaws.dynamodb.v20120810#%s\",\"message\":\"because \\u00e9\"}",
                   type ? type + 1 : "");
@@ -251,6 +263,15 @@ static void errors_are_told_apart(void **state)
         assert_non_null(strstr(tr_buf_cstr(&body), "__type")); /* the answer is given too */
     }
     assert_int_equal(s.count, TR_COUNT(cases));
+    tr_error err;
+    assert_int_equal(wait_for(client, TR_DYNAMODB, "Fail_418", 0, &body, &err), TR_ESERVICE);
+    assert_string_equal(err.message, "HTTP status 418: caf? \xc3\xa9");
+    static const char *const long_ones[] = {"Fail_413_a", "Fail_413_ab"};
+    for (size_t i = 0; i < TR_COUNT(long_ones); i++) {
+        assert_int_equal(wait_for(client, TR_DYNAMODB, long_ones[i], 0, &body, &err), TR_ESERVICE);
+        assert_true(tr_utf8_valid(tr_view_str(err.message)));
+        assert_true(strlen(err.message) >= TR_ERROR_MESSAGE_MAX - 2);
+    }
     tr_client_free(client);
     tr_buf_done(&body);
     service_stop(&s);
