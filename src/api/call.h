@@ -82,8 +82,8 @@ struct tr_api {
     char *dir;     /* of the store; NULL: in memory */
     char *buckets; /* directory in which S3's buckets are directories; NULL: none */
     struct tr_job *jobs;
-    uint64_t jobs_ticket; /* of what their last turn wrote */
-    unsigned sources; /* that are made, read or cleared on disk */
+    uint64_t jobs_ticket;                /* of what their last turn wrote */
+    unsigned sources;                    /* that are made, read or cleared on disk */
     struct tr_kept *kept[TR_KEPT_KINDS]; /* of each kind, newest first */
     tr_api_count counts[TR_API_OPS_MAX]; /* in the order of tr__ops */
 };
