@@ -101,7 +101,7 @@ int tr_kv_open(const tr_kv_options *options, tr_kv **ret_kv, tr_error *err)
             rc = tr_fail(err, TR_ENOMEM, "out of memory");
     }
     if (!rc) {
-        kv->cache = rocksdb_cache_create_lru(memory_bytes - memory_bytes / 4);
+        kv->cache = tr__kv_cache(memory_bytes - memory_bytes / 4);
         kv->read_options = rocksdb_readoptions_create();
         kv->write_options = rocksdb_writeoptions_create();
         kv->flush_options = rocksdb_flushoptions_create();

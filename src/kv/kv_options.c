@@ -53,6 +53,18 @@ rocksdb_options_t *tr__kv_db_options(rocksdb_env_t *env, size_t memory_bytes, bo
     return o;
 }
 
+rocksdb_cache_t *tr__kv_cache(size_t bytes)
+{
+    rocksdb_lru_cache_options_t *o = rocksdb_lru_cache_options_create();
+    rocksdb_lru_cache_options_set_capacity(o, bytes);
+    /* Two shards, where RocksDB would make 64 for as many threads: one thread reads, and what is kept for
+     * indexes and filters is shared out among so many only unevenly. */
+    rocksdb_lru_cache_options_set_num_shard_bits(o, 1);
+    rocksdb_cache_t *cache = rocksdb_cache_create_lru_opts(o);
+    rocksdb_lru_cache_options_destroy(o);
+    return cache;
+}
+
 static rocksdb_block_based_table_options_t *table_options(tr_kv_family family, rocksdb_cache_t *cache)
 {
     rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
@@ -67,11 +79,12 @@ static rocksdb_block_based_table_options_t *table_options(tr_kv_family family, r
         rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom_full(10));
         rocksdb_block_based_options_set_whole_key_filtering(t, 1);
         rocksdb_block_based_options_set_data_block_index_type(t, 1 /* binary search and hash */);
-        /* Indexes and filters in small blocks of their own: with ten million items they are larger than the
-         * cache, and a miss must cost a few KB, not a file's whole index. */
+        /* Indexes and filters in blocks of their own: with ten million items they may be larger than the
+         * cache, and a miss must not cost a file's whole index. Smaller ones make more of them to find
+         * (docs/decisions/008-growth.md). */
         rocksdb_block_based_options_set_index_type(t, 2 /* two levels */);
         rocksdb_block_based_options_set_partition_filters(t, 1);
-        rocksdb_block_based_options_set_metadata_block_size(t, 4 * KIB);
+        rocksdb_block_based_options_set_metadata_block_size(t, 16 * KIB);
         rocksdb_block_based_options_set_pin_top_level_index_and_filter(t, 1);
     } else {
         rocksdb_block_based_options_set_block_size(t, 32 * KIB);
@@ -92,7 +105,8 @@ rocksdb_options_t *tr__kv_family_options(rocksdb_env_t *env, tr_kv_family family
     rocksdb_options_set_arena_block_size(o, large ? 256 * KIB : 16 * KIB);
     rocksdb_options_set_max_write_buffer_number(o, 6);
     rocksdb_options_set_level0_file_num_compaction_trigger(o, 4);
-    rocksdb_options_set_max_bytes_for_level_base(o, 8 * buffer);
+    /* Few levels: each one is asked, or its filter is. */
+    rocksdb_options_set_max_bytes_for_level_base(o, 16 * buffer);
     rocksdb_options_set_target_file_size_base(o, large ? 32 * MIB : 2 * MIB);
     rocksdb_options_set_compression(o, rocksdb_no_compression);
     if (family == TR_KV_ITEMS) {

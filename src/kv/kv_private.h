@@ -74,7 +74,9 @@ bool tr__kv_log_torn(tr_view file, bool check_crc, size_t *ret_at);
  */
 int tr__kv_log_mend(const tr_kv *kv, bool check_crc, bool *ret_cut, tr_error *err);
 
-/** Options of the whole store and of each family (kv_options.c). Freed by the caller. */
+/* kv_options.c. All are freed by the caller. */
+rocksdb_cache_t *tr__kv_cache(size_t bytes);
+/** Options of the whole store and of each family. */
 rocksdb_options_t *tr__kv_db_options(rocksdb_env_t *env, size_t memory_bytes, bool in_memory);
 rocksdb_options_t *tr__kv_family_options(rocksdb_env_t *env, tr_kv_family family, rocksdb_cache_t *cache,
                                          size_t memory_bytes, bool in_memory);
