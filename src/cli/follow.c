@@ -256,6 +256,19 @@ void tr_cli_filters_done(tr_cli_filters *f)
     f->count = 0;
 }
 
+int tr_cli_check_position(const tr_cli *cli, const char *from, const char *state, bool once,
+                          const tr_cli_fleet *fleet)
+{
+    tr_stream_start ignored = {.at = TR_START_LATEST};
+    tr_error err;
+    if (from && tr_cli_parse_from(from, &ignored, &err))
+        return tr_cli_usage(cli, "%s", err.message);
+    if (fleet->lease_table && (once || state))
+        return tr_cli_usage(cli, "--name keeps the position in the lease table and goes on for ever: neither "
+                                 "--state nor --once fits");
+    return 0;
+}
+
 bool tr_cli_fleet_take(tr_cli_fleet *fleet, int option, const tr_cli *cli, int *ret_exit)
 {
     *ret_exit = 0;

@@ -97,6 +97,11 @@ typedef tr_fleet_options tr_cli_fleet;
  * mistake was told. */
 bool tr_cli_fleet_take(tr_cli_fleet *fleet, int option, const tr_cli *cli, int *ret_exit);
 
+/** What is said of where to begin and where the position is kept must go together. 0, or an exit code once
+ * the mistake was told. */
+int tr_cli_check_position(const tr_cli *cli, const char *from, const char *state, bool once,
+                          const tr_cli_fleet *fleet);
+
 /** Tells trouble, gaps and the stream's end on stderr; other events are not for people. The client is asked
  * whether the stream ended with its table. */
 void tr_cli_tell_event(tr_client *client, const char *table, const tr_stream_event *event);

@@ -134,17 +134,13 @@ static int parse(tr_cli *cli, on *o)
     }
     if (e || option < 0)
         return e ? e : cli->exit_code ? cli->exit_code : -1;
-    tr_stream_start ignored;
-    tr_error err = {0};
     if (cli->argc != 1)
         return tr_cli_usage(cli, "one TABLE is needed");
     if (!o->code.given)
         return tr_cli_usage(cli, "what shall be run? --exec, --exec-each, --url or --handler is needed");
-    if (o->from && tr_cli_parse_from(o->from, &ignored, &err))
-        return tr_cli_usage(cli, "%s", err.message);
-    if (o->fleet.lease_table && (o->once || o->state))
-        return tr_cli_usage(cli, "--name keeps the position in the lease table and goes on for ever: neither "
-                                 "--state nor --once fits");
+    e = tr_cli_check_position(cli, o->from, o->state, o->once, &o->fleet);
+    if (e)
+        return e;
     if (o->fleet.lease_table && o->options.tumbling_ms)
         return tr_cli_usage(
             cli, "the state of tumbling windows is kept in a file of this process, where a worker that "

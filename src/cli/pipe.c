@@ -178,17 +178,13 @@ static int parse(tr_cli *cli, piping *p)
             e = take_option(cli, option, p);
     if (e || option < 0)
         return e ? e : cli->exit_code ? cli->exit_code : -1;
-    tr_stream_start ignored;
-    tr_error err = {0};
     if (cli->argc != 1)
         return tr_cli_usage(cli, "one TABLE is needed");
     if (!p->options.bus || !p->options.bus[0])
         return tr_cli_usage(cli, "--bus BUS is needed");
-    if (p->from && tr_cli_parse_from(p->from, &ignored, &err))
-        return tr_cli_usage(cli, "%s", err.message);
-    if (p->fleet.lease_table && (p->once || p->state))
-        return tr_cli_usage(cli, "--name keeps the position in the lease table and goes on for ever: neither "
-                                 "--state nor --once fits");
+    e = tr_cli_check_position(cli, p->from, p->state, p->once, &p->fleet);
+    if (e)
+        return e;
     p->table = cli->argv[0];
     return tr_cli_table_name(cli, p->table);
 }

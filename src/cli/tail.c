@@ -285,14 +285,12 @@ static int parse(tr_cli *cli, tail *t)
         return tr_cli_usage(cli, "--iterators is for --once");
     if (t->changes && t->format != FORMAT_JSON)
         return tr_cli_usage(cli, "--changes is for --format json; pretty shows them anyway");
-    if (t->fleet.lease_table && (t->once || t->state))
-        return tr_cli_usage(cli, "--name keeps the position in the lease table and goes on for ever: neither "
-                                 "--state nor --once fits");
     t->table = cli->argv[0];
     tr_error err = {0};
-    if (t->from && tr_cli_parse_from(t->from, &t->start, &err))
-        return tr_cli_usage(cli, "%s", err.message);
-    return tr_cli_table_name(cli, t->table);
+    e = tr_cli_check_position(cli, t->from, t->state, t->once, &t->fleet);
+    if (!e && t->from)
+        (void)tr_cli_parse_from(t->from, &t->start, &err);
+    return e ? e : tr_cli_table_name(cli, t->table);
 }
 
 static void collect(void *ctx, tr_metrics *metrics)
