@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/follow.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,28 +172,75 @@ static int check_text(const char *path, const char *table, tr_view text, tr_aren
     return check_version(path, text, arena, err);
 }
 
+/* TR_ENOTFOUND: it is not there. */
+static int read_file(const char *path, tr_buf *ret_text, tr_error *err)
+{
+    char part[65536];
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        return tr_fail(err, errno == ENOENT ? TR_ENOTFOUND : TR_EIO, "%s: %s", path, strerror(errno));
+    for (size_t n; (n = fread(part, 1, sizeof part, f)) > 0;)
+        tr_buf_put(ret_text, part, n);
+    bool failed = ferror(f) != 0;
+    (void)fclose(f);
+    int e = failed ? TR_EIO : tr_buf_status(ret_text);
+    return e ? tr_fail(err, e, "%s: it cannot be read: %s", path, tr_strerror(e)) : 0;
+}
+
 /* What a state file must be: a position of this table. One that is not there is fine. */
 static int check_state(const char *path, const char *table, tr_error *err)
 {
     tr_buf text;
     tr_arena arena;
-    char part[65536];
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        return errno == ENOENT ? 0 : tr_fail(err, TR_EIO, "%s: %s", path, strerror(errno));
     tr_buf_init(&text, STATE_MAX);
     tr_arena_init(&arena, STATE_MAX);
-    for (size_t n; (n = fread(part, 1, sizeof part, f)) > 0;)
-        tr_buf_put(&text, part, n);
-    int e = ferror(f) ? tr_fail(err, TR_EIO, "%s: it cannot be read", path) : 0;
-    (void)fclose(f);
-    if (!e && !(e = tr_buf_status(&text)))
+    int e = read_file(path, &text, err);
+    if (!e)
         e = check_text(path, table, tr_buf_view(&text), &arena, err);
-    else if (e != TR_EIO)
-        e = tr_fail(err, e, "%s: %s", path, tr_strerror(e));
     tr_buf_done(&text);
     tr_arena_done(&arena);
-    return e;
+    return e == TR_ENOTFOUND ? 0 : e;
+}
+
+static bool is_in_stream(const char *path, const char *arn)
+{
+    tr_buf text;
+    tr_arena arena;
+    tr_view found;
+    tr_error ignored;
+    tr_buf_init(&text, STATE_MAX);
+    tr_arena_init(&arena, STATE_MAX);
+    bool is = !read_file(path, &text, &ignored) &&
+              !tr_json_member(tr_buf_view(&text), "stream_arn", &arena, &found) &&
+              found.len == strlen(arn) + 2 && memcmp(found.ptr + 1, arn, found.len - 2) == 0;
+    tr_buf_done(&text);
+    tr_arena_done(&arena);
+    return is;
+}
+
+/* A consumer that was running when its table was deleted and made again has followed into the new one, and
+ * keeps its position there in the file of the old one: that is gone on with. */
+static void adopt_position(const char *path, const char *arn)
+{
+    char other[4096];
+    const char *name = strrchr(path, '/'), *hash = strrchr(path, '-');
+    if (!name || !hash || hash < name || access(path, F_OK) == 0)
+        return;
+    int directory = (int)(++name - path);
+    (void)snprintf(other, sizeof other, "%.*s", directory, path);
+    DIR *dir = opendir(other);
+    if (!dir)
+        return;
+    for (const struct dirent *d; (d = readdir(dir));) {
+        size_t len = strlen(d->d_name);
+        if (len != strlen(name) || strncmp(d->d_name, name, (size_t)(hash - name) + 1) != 0 ||
+            strcmp(d->d_name + len - strlen(".json"), ".json") != 0)
+            continue;
+        (void)snprintf(other, sizeof other, "%.*s%s", directory, path, d->d_name);
+        if (is_in_stream(other, arn) && link(other, path) == 0)
+            break;
+    }
+    (void)closedir(dir);
 }
 
 /* Waits for a server that cannot be reached. */
@@ -224,8 +272,11 @@ int tr_cli_state_store(tr_client *client, const char *given, const char *command
     if (!e)
         e = tr_cli_stream_state_path(client, given, command, table, ret_source, "json", path, sizeof path,
                                      err);
-    if (!e && !anew)
+    if (!e && !anew) {
+        if (!given)
+            adopt_position(path, ret_source->stream_arn);
         e = check_state(path, table, err);
+    }
     if (e || (e = tr_stream_store_file(path, &store, err)))
         return e;
     /* not before the lock is ours: another consumer may be at work from it */

@@ -176,6 +176,30 @@ class Tailrace(unittest.TestCase):
         self.assertEqual(self.lines(table), [])
         self.assertEqual([f["keys"]["pk"] for f in self.lines(table, *named)], ["after"])
 
+    @unittest.skipUnless(OURS, "elsewhere some seconds go by before a stream is believed to be over")
+    def test_who_follows_into_a_table_that_is_made_again_goes_on_there(self):
+        table = self.table()
+        self.put(table, "before")
+        child = self.start("tail", table, "--from", "trim-horizon")
+        self.addCleanup(child.stderr.close)
+        self.addCleanup(child.stdout.close)
+        try:
+            self.assertIn('"before"', child.stdout.readline())
+            self.db.delete_table(TableName=table)
+            self.db.get_waiter("table_not_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 180})
+            self.db.create_table(
+                TableName=table, BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+                StreamSpecification={"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"})
+            self.put(table, "after")
+            self.assertIn('"after"', child.stdout.readline())
+        finally:
+            child.send_signal(signal.SIGTERM)
+            child.wait(20)
+        self.put(table, "meanwhile")
+        self.assertEqual([f["keys"]["pk"] for f in self.lines(table)], ["meanwhile"])
+        self.assertEqual(self.lines(table), [])
+
     def test_tail_refuses_what_is_no_whole_position(self):
         table = self.table()
         path = os.path.join(self.directory, "position")
