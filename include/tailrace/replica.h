@@ -166,9 +166,9 @@ int tr_replica_new(tr_client *client, const tr_replica_options *options, tr_repl
 void tr_replica_free(tr_replica *replica);
 /**
  * Copies and follows. Returns 0 after tr_replica_stop or, with `once`, when caught up; else why it cannot go
- * on: TR_ENOTFOUND (no such table), TR_EINVAL (it has no stream), or the sink's error. May be called again:
- * goes on where the sink's last commit stands. Failures of the service are repeated inside and not returned.
- * Blocks.
+ * on: TR_ENOTFOUND (no such table; without `once`, one that is deleted later is waited for), TR_EINVAL (it
+ * has no stream), or the sink's error. May be called again: goes on where the sink's last commit stands.
+ * Failures of the service are repeated inside and not returned. Blocks.
  */
 int tr_replica_run(tr_replica *replica, tr_error *err);
 void tr_replica_stop(tr_replica *replica);

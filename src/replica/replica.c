@@ -620,6 +620,7 @@ int tr_replica_run(tr_replica *r, tr_error *err)
 {
     r->began_ms = r->progressed_ms = tr_clock_mono_ms();
     int64_t pause = RETRY_MS;
+    bool there = false;
     int e;
     for (;;) {
         tr_error local = {0};
@@ -627,7 +628,10 @@ int tr_replica_run(tr_replica *r, tr_error *err)
         e = run_once(r, &local);
         if (r->progressed_ms != progressed)
             pause = RETRY_MS;
-        bool over = !e || atomic_load(&r->stop) || !tr_retryable(e) || e == TR_ENOMEM ||
+        there = there || r->opened;
+        /* a table that was there and is gone may be made again: a stream waits for that, too */
+        bool passing = tr_retryable(e) || (e == TR_ENOTFOUND && there && !r->options.once);
+        bool over = !e || atomic_load(&r->stop) || !passing || e == TR_ENOMEM ||
                     (r->options.once && tr_clock_mono_ms() - r->progressed_ms > ONCE_PATIENCE_MS);
         if (over) {
             if (e && err)
