@@ -235,8 +235,8 @@ const char *sim_worker_name(const sim_worker *worker);
 void sim_worker_stop(sim *s, sim_worker *worker);
 void sim_worker_reload(sim *s, sim_worker *worker);
 void sim_worker_kill(sim_worker *worker);
-/** Whether what it has acknowledged is saved. At a poll a second that takes a while for each generation of
- * shards that have ended. */
+/** Whether all that it holds is acknowledged, and that is saved. At a poll a second that takes a while for
+ * each generation of shards that have ended; and gaps may have been told this very moment. */
 bool sim_worker_has_saved(const sim_worker *worker);
 void sim_worker_check_end(sim *s, sim_worker *worker);
 

@@ -604,7 +604,11 @@ void sim_worker_reload(sim *s, sim_worker *w)
 
 bool sim_worker_has_saved(const sim_worker *w)
 {
-    return !w->alive || tr__core_saved_all(w->core);
+    if (!w->alive)
+        return true;
+    tr_stream_stats stats;
+    tr__core_get_stats(w->core, &stats);
+    return stats.unacknowledged == 0 && tr__core_saved_all(w->core);
 }
 
 void sim_worker_check_end(sim *s, sim_worker *w)
