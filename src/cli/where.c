@@ -12,7 +12,7 @@
 
 /* The opener of a directory locks it before it listens on the socket, and it may end between our finding that
  * out and our connecting to it: how long a second one tries to open or to connect. */
-#define JOIN_PATIENCE_MS 10000
+#define JOIN_PATIENCE_MS 30000 /* opening and closing sync: on a slow disk that takes its time */
 #define JOIN_PAUSE_NS    20000000
 /* Later the opener may be restarting: how long it has for that, before we open the directory in its place,
  * and how long that is tried. */
