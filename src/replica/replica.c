@@ -160,9 +160,10 @@ static int apply_event(tr_replica *r, const tr_stream_event *event, tr_error *er
         }
         return e;
     case TR_STREAM_GAP:
-        tr_log(&r->options.logger, TR_LOG_WARN,
-               "%s: the stream has lost records (%s): the table is copied again", r->table,
-               tr_gap_reason_name(event->gap->reason));
+        if (!r->resync) /* each shard has its gap, one copy mends them all */
+            tr_log(&r->options.logger, TR_LOG_WARN,
+                   "%s: the stream has lost records (%s): the table is copied again", r->table,
+                   tr_gap_reason_name(event->gap->reason));
         r->resync = true;
         return 0;
     case TR_STREAM_TROUBLE:
