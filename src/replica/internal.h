@@ -31,6 +31,7 @@ typedef struct tr__segment {
     unsigned number;
     bool done, asked; /* asked: a request is under way or its page waits */
     tr_buf start;     /* LastEvaluatedKey in JSON; empty at the beginning */
+    int64_t due_ms;   /* when it is to be asked */
     unsigned failures;
 } tr__segment;
 

@@ -3,6 +3,7 @@
 
 #define RETRY_BASE_MS 100
 #define RETRY_CAP_MS  10000
+#define CLOSING_MS    100 /* how late a segment that waits may see that the scan is to end */
 
 static void ask(tr__segment *s);
 
@@ -77,6 +78,8 @@ static void give_up(tr__scan *scan, int code, const tr_error *err)
     uv_mutex_unlock(&scan->mutex);
 }
 
+static void ask_when_due(tr__segment *s);
+
 static void ask_task(void *ctx)
 {
     tr__segment *s = ctx;
@@ -85,15 +88,27 @@ static void ask_task(void *ctx)
     if (closing)
         settled(s->scan);
     uv_mutex_unlock(&s->scan->mutex);
-    if (!closing)
+    if (closing)
+        return;
+    if (tr_clock_mono_ms() < s->due_ms)
+        ask_when_due(s);
+    else
         ask(s);
+}
+
+static void ask_when_due(tr__segment *s)
+{
+    int64_t delay_ms = s->due_ms - tr_clock_mono_ms();
+    delay_ms = delay_ms < 0 ? 0 : delay_ms > CLOSING_MS ? CLOSING_MS : delay_ms;
+    int e = tr_client_schedule(s->scan->client, delay_ms, ask_task, s);
+    if (e)
+        give_up(s->scan, e, NULL);
 }
 
 static void ask_later(tr__segment *s, int64_t delay_ms)
 {
-    int e = tr_client_schedule(s->scan->client, delay_ms, ask_task, s);
-    if (e)
-        give_up(s->scan, e, NULL);
+    s->due_ms = tr_clock_mono_ms() + delay_ms;
+    ask_when_due(s);
 }
 
 /* How long to wait so that the scan keeps to its rate. */
