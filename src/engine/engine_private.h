@@ -126,10 +126,10 @@ struct tr_engine {
     int failed; /* writes are refused with this code */
 
     /* writing */
-    uint64_t state;    /* number of the last flush */
+    uint64_t state;       /* number of the last flush */
     uint64_t fill_ticket; /* of the last step of filling */
-    bool dirty;        /* something was staged or written since */
-    uint64_t sequence; /* of the last change staged */
+    bool dirty;           /* something was staged or written since */
+    uint64_t sequence;    /* of the last change staged */
     uint64_t sequence_stored;
     tr__touched touched;
     tr__table *dirty_tables;
