@@ -556,5 +556,9 @@ bool tr__fleet_saved_all(const tr__core *core)
 
 bool tr__fleet_settled(const tr__core *core)
 {
+    /* what is being taken may be ours already, and would else be found out by its silence only */
+    for (const tr__shard *s = core->shards; s && core->fleet->held == 0; s = s->hh.next)
+        if (s->lease->call_id && s->lease->doing == TR__LEASE_TAKE)
+            return false;
     return core->fleet->held == 0;
 }

@@ -80,7 +80,7 @@ static void deliver(sim *s, void *ctx, uint64_t arg)
     }
     if (!r->answered && r->incarnation == sim_worker_incarnation(r->worker)) {
         r->answered = true;
-        sim_worker_answer(s, r->worker, r->req.id, p->reply);
+        sim_worker_answer(s, r->worker, &r->req, p->reply);
     }
     free_reply(p->reply);
     sim_request_free(r);

@@ -230,7 +230,7 @@ bool sim_worker_alive(const sim_worker *worker);
 /** Milliseconds for which it is still stopped. */
 int64_t sim_worker_paused(const sim *s, const sim_worker *worker);
 unsigned sim_worker_incarnation(const sim_worker *worker);
-void sim_worker_answer(sim *s, sim_worker *worker, uint64_t id, sim_reply *reply);
+void sim_worker_answer(sim *s, sim_worker *worker, const tr__req *req, sim_reply *reply);
 const char *sim_worker_name(const sim_worker *worker);
 void sim_worker_stop(sim *s, sim_worker *worker);
 void sim_worker_reload(sim *s, sim_worker *worker);

@@ -22,7 +22,7 @@ struct sim_worker {
     bool take_planned;
     unsigned slots;
     tr_stream_event *hands[HANDS_MAX];
-    unsigned held;
+    unsigned held, lease_writes; /* the latter are under way */
     int64_t poll_since, stop_since;
     tr_buf checkpoint;
     uint64_t token;
@@ -110,8 +110,10 @@ static void stop_check(sim *s, sim_worker *w);
 static void pump(sim *s, sim_worker *w)
 {
     tr__req req;
-    while (tr__core_request(w->core, &req))
+    while (tr__core_request(w->core, &req)) {
+        w->lease_writes += req.kind == TR__REQ_LEASE_WRITE;
         sim_network_send(s, w, &req);
+    }
     int64_t deadline = tr__core_deadline(w->core);
     if (deadline != INT64_MAX) {
         int64_t at = virtual_of(w, deadline);
@@ -125,11 +127,12 @@ static void pump(sim *s, sim_worker *w)
         stop_check(s, w);
 }
 
-void sim_worker_answer(sim *s, sim_worker *w, uint64_t id, sim_reply *reply)
+void sim_worker_answer(sim *s, sim_worker *w, const tr__req *req, sim_reply *reply)
 {
     if (!w->alive)
         return;
-    reply->a.id = id;
+    reply->a.id = req->id;
+    w->lease_writes -= req->kind == TR__REQ_LEASE_WRITE;
     tr_buf next;
     tr_buf_init(&next, TR__ITERATOR_MAX);
     if (reply->has_body) {
@@ -498,6 +501,7 @@ void sim_worker_start(sim *s, sim_worker *w)
     w->wake_at = INT64_MAX;
     w->take_planned = w->stopping = w->polling = w->poll_records = false;
     w->paused_until = w->stalled_until = 0;
+    w->lease_writes = 0;
     w->slots = 1 + (unsigned)sim_below(s, HANDS_MAX);
     tr_stream_options o;
     tr_fleet_options fleet;
@@ -544,6 +548,8 @@ static void stop_check(sim *s, sim_worker *w)
 {
     if (!tr__core_settled(w->core) && s->now - w->stop_since < 5000)
         return;
+    if (tr__core_settled(w->core) && w->lease_writes)
+        sim_fail(s, "%s ends before it knows of the last lease it took or gave away", w->name);
     sim_trace(s, "%s has stopped", w->name);
     die(s, w);
 }
