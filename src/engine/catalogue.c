@@ -162,18 +162,22 @@ static int list_names(tr__table *table, unsigned i)
     tr__index *index = &table->index[i];
     if (pub->projection == TR_PROJECT_ALL)
         return 0;
-    size_t max = pub->include_count + 4 * TR_KEY_PARTS_MAX;
+    size_t max = pub->include_count + pub->vector.filter_count + 4 * TR_KEY_PARTS_MAX;
     index->names = tr_arena_calloc(&table->arena, max, sizeof *index->names);
     if (!index->names)
         return TR_ENOMEM;
     add_parts(index, &table->pub.schema);
     add_parts(index, &pub->schema);
+    for (unsigned k = 0; k < pub->vector.filter_count; k++)
+        index->names[index->name_count++] = pub->vector.filters[k].name;
     for (unsigned k = 0; pub->projection == TR_PROJECT_INCLUDE && k < pub->include_count; k++)
         index->names[index->name_count++] = pub->include[k];
     qsort(index->names, index->name_count, sizeof *index->names, compare_names);
     unsigned distinct = 0;
     for (unsigned k = 0; k < index->name_count; k++)
-        if (distinct == 0 || !tr_view_eq(index->names[k], index->names[distinct - 1]))
+        if (pub->vector.dimensions && tr_view_eq(index->names[k], pub->vector.attribute))
+            continue; /* its entries hold the vector beside the item */
+        else if (distinct == 0 || !tr_view_eq(index->names[k], index->names[distinct - 1]))
             index->names[distinct++] = index->names[k];
     index->name_count = distinct;
     return 0;

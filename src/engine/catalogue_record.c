@@ -47,6 +47,19 @@ static void put_throughput(tr_packer *p, const tr_throughput *t)
     tr_pack_list_end(p);
 }
 
+static void put_vector(tr_packer *p, const tr_vector *vector)
+{
+    if (!vector->dimensions)
+        return;
+    tr_pack_name(p, TR_VIEW("vector"));
+    tr_pack_map_begin(p);
+    put_int(p, "dimensions", vector->dimensions);
+    put_int(p, "distance", vector->distance);
+    put_text(p, "attribute", vector->attribute);
+    put_parts(p, "filters", vector->filters, vector->filter_count);
+    tr_pack_map_end(p);
+}
+
 static void put_index(tr_packer *p, const tr_index *index)
 {
     tr_pack_map_begin(p);
@@ -63,6 +76,7 @@ static void put_index(tr_packer *p, const tr_index *index)
     put_throughput(p, &index->throughput);
     put_int(p, "status", index->status);
     put_int(p, "backfilling", index->backfilling);
+    put_vector(p, &index->vector);
     tr_pack_map_end(p);
 }
 
@@ -271,6 +285,23 @@ static void get_throughput(reader *r, tr_throughput *t)
             r->status = TR_ECORRUPT;
 }
 
+static void get_vector(reader *r, tr_vector *vector)
+{
+    if (!has(r, "vector"))
+        return;
+    reader inner = {.item = get(r, "vector", TR_M).payload, .arena = r->arena, .status = r->status};
+    tr_packed_iter iter;
+    vector->dimensions = get_u32(&inner, "dimensions");
+    vector->distance = (tr_distance)get_small(&inner, "distance", TR_DOT_PRODUCT);
+    vector->attribute = get_text(&inner, "attribute");
+    uint32_t count = get_list(&inner, "filters", &iter);
+    vector->filters = get_array(&inner, count, sizeof *vector->filters);
+    vector->filter_count = get_parts(&inner, "filters", vector->filters, count);
+    if (!inner.status && vector->dimensions - 1u >= TR_VECTOR_DIMENSIONS_MAX)
+        inner.status = TR_ECORRUPT;
+    r->status = inner.status;
+}
+
 static void get_index(reader *r, tr_index *index)
 {
     index->space = get_u32(r, "space");
@@ -286,6 +317,7 @@ static void get_index(reader *r, tr_index *index)
     get_throughput(r, &index->throughput);
     index->status = (tr_table_status)get_small(r, "status", TR_ACTIVE);
     index->backfilling = get_int(r, "backfilling") != 0;
+    get_vector(r, &index->vector);
 }
 
 static void get_indexes(reader *r, tr_table *t)

@@ -72,7 +72,7 @@ int64_t tr_engine_now_ms(const tr_engine *engine);
 
 #define TR_TABLE_NAME_MAX    255
 #define TR_ATTR_NAME_MAX     255
-#define TR_TABLE_INDEXES_MAX 25 /* 20 global and 5 local, Developer Guide quotas */
+#define TR_TABLE_INDEXES_MAX 30 /* 20 global, 5 local and 5 of vectors, Developer Guide quotas */
 #define TR_ARN_MAX           1024
 
 /* tr_key_part and tr_key_schema are expr.h's: tables have one attribute per side, indexes up to
@@ -91,9 +91,28 @@ typedef struct tr_throughput {
     int64_t warm_read, warm_write; /* 0: not set */
 } tr_throughput;
 
+/* Quotas of vector indexes (Developer Guide, "Quotas: vector indexes"). */
+#define TR_VECTOR_INDEXES_MAX    5
+#define TR_VECTOR_DIMENSIONS_MAX 4096
+#define TR_VECTOR_FILTERS_MAX    18
+#define TR_VECTOR_TOP_MAX        100
+
+typedef enum tr_distance { TR_COSINE, TR_EUCLIDEAN, TR_DOT_PRODUCT } tr_distance;
+
+/** What makes an index one of vectors. The attribute that partitions it, if one does, is its schema's hash
+ * key. */
+typedef struct tr_vector {
+    uint32_t dimensions; /* 0: an index of the other kinds */
+    tr_distance distance;
+    tr_view attribute;    /* a list of that many numbers */
+    tr_key_part *filters; /* attributes that a search may hold to a value */
+    unsigned filter_count;
+} tr_vector;
+
 typedef struct tr_index {
     uint32_t space; /* its number in keys of the store */
     bool local;
+    tr_vector vector;
     tr_view name;
     tr_key_schema schema;
     tr_projection_type projection;
@@ -293,6 +312,44 @@ void tr_cursor_free(tr_cursor *cursor);
 /** The next item (what the index holds of it); its view lives until the next call. TR_ENOTFOUND at the end.
  */
 int tr_cursor_next(tr_cursor *cursor, tr_item *ret_item, tr_error *err);
+
+/* ------------------------------------------------------------------------------------------ vectors */
+
+/** Whether the item's attributes are what the vector index takes: a vector of its dimensions that 32-bit
+ * floats hold, partition and filters of their types; what is not there is fit. Else false, and the service's
+ * words in `err`. `old`: what was so before an update may stay; empty: everything is looked at. */
+bool tr_vector_fits(const tr_index *index, tr_item old, tr_item item, bool update, tr_error *err);
+/** A number as the 32-bit float that an index keeps of it; TR_ELIMIT: none does. */
+int tr_vector_float(tr_view packed_number, float *ret_float);
+/** Bytes that the index holds of an item: four for each dimension, names, and what is projected. 0: the item
+ * is not in it. */
+size_t tr_vector_entry_size(const tr_table *table, const tr_index *index, tr_item item);
+
+typedef struct tr_vector_search {
+    const tr_engine_snapshot *snapshot; /* NULL: the last synced state */
+    const tr_table *table;
+    const tr_index *index;
+    tr_value partition;        /* of an index that is partitioned */
+    const float *query;        /* as many as the index has dimensions */
+    const tr_condition *where; /* Optional: on attributes that the index holds */
+    unsigned top;              /* 1 to TR_VECTOR_TOP_MAX */
+} tr_vector_search;
+
+typedef struct tr_vector_match {
+    double score;         /* of 32-bit precision and range */
+    tr_item item;         /* what the index holds, but for the vector */
+    const char *elements; /* of the vector: tr_vector_element */
+} tr_vector_match;
+
+/** Return other than 0 ends the search with that code. Views live until it returns. */
+typedef int tr_vector_fn(void *ctx, const tr_vector_match *match);
+/**
+ * The nearest entries of the partition, best first: every entry is compared, so the answer is exact. Of equal
+ * ones those come first whose keys do in the store.
+ */
+int tr_engine_search(tr_engine *engine, const tr_vector_search *search, tr_vector_fn *fn, void *ctx,
+                     tr_error *err);
+float tr_vector_element(const char *elements, uint32_t i);
 
 /* ------------------------------------------------------------------------------------------ streams */
 

@@ -265,6 +265,20 @@ int tr__store_load(tr_engine *engine, tr_error *err);
 /** Makes catalogue changes staged in the batch durable. */
 int tr__catalogue_commit(tr_engine *engine, tr_error *err);
 
+/* vector.c: the part of entries that is a vector */
+/** Bytes of a stored element. */
+#define TR__ELEMENT 4
+/** Elements that are summed side by side; a query has zeros up to a whole number of these. */
+#define TR__LANES 8
+/** Appends the item's vector. TR_ENOTFOUND: the index does not hold the item. */
+int tr__vector_put(const tr_index *index, tr_item item, tr_buf *out);
+/** What ranks a stored vector: the smaller, the nearer. `query_square`: of the query with itself. */
+double tr__vector_rank(tr_distance distance, const float *query, double query_square, const char *stored,
+                       uint32_t count);
+double tr__vector_square(const float *query, uint32_t count);
+/** The score that the service tells for a rank. */
+double tr__vector_score(tr_distance distance, double rank);
+
 /* index.c */
 /** Whether the new item's index keys are fit for their indexes; else the write's outcome says why not. */
 void tr__index_check(tr_write *write, tr_item before, tr_item after);

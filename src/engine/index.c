@@ -70,8 +70,19 @@ static bool check_part(tr_write *write, const tr_index *index, const tr_key_part
     return true;
 }
 
+static bool check_vector(tr_write *write, const tr_index *index, tr_item before, tr_item after)
+{
+    bool update = write->kind == TR_WRITE_UPDATE;
+    if (tr_vector_fits(index, update ? before : (tr_item){NULL, 0}, after, update, &write->error))
+        return true;
+    write->outcome = TR_WRITE_INVALID;
+    return false;
+}
+
 static bool check_index(tr_write *write, const tr_index *index, tr_item before, tr_item after)
 {
+    if (index->vector.dimensions)
+        return check_vector(write, index, before, after);
     const tr_key_schema *schema = &index->schema;
     for (unsigned k = 0; k < schema->hash_count; k++)
         if (!check_part(write, index, &schema->hash[k], before, after, HASH_KEY_MAX))
@@ -91,6 +102,23 @@ void tr__index_check(tr_write *write, tr_item before, tr_item after)
 }
 
 /* ------------------------------------------------------------------------------------------- projecting */
+
+/* All members of `item` but the vector. */
+static int project_beside(tr_view vector, tr_item item, tr_buf *out)
+{
+    tr_packer packer;
+    tr_packed_iter iter;
+    tr_packer_init(&packer, out);
+    tr_pack_item_begin(&packer);
+    tr_item_iter(&iter, item);
+    while (tr_packed_next(&iter)) {
+        if (tr_view_eq(iter.name, vector))
+            continue;
+        tr_pack_name(&packer, iter.name);
+        tr_pack_encoded(&packer, iter.encoded);
+    }
+    return tr_pack_item_end(&packer);
+}
 
 /* The members of `item` whose names the index holds: both lists are sorted, so they are walked side by side.
  */
@@ -118,8 +146,26 @@ static int project(const tr__index *index, tr_item item, tr_buf *out)
 typedef struct entry {
     bool there;
     tr_view key;
-    tr_item item; /* as projected */
+    tr_view vector; /* packed; empty in indexes of the other kinds */
+    tr_item item;   /* as projected */
 } entry;
+
+/* The vector, then what is projected of the item, in one buffer. */
+static int entry_of_vector(const tr__table *table, unsigned i, tr_item item, tr_buf *value, entry *ret)
+{
+    const tr_vector *vector = &table->pub.indexes[i].vector;
+    size_t size = (size_t)vector->dimensions * TR__ELEMENT;
+    tr_buf_reset(value);
+    int rc = tr__vector_put(&table->pub.indexes[i], item, value);
+    if (!rc)
+        rc = table->index[i].names ? project(&table->index[i], item, value)
+                                   : project_beside(vector->attribute, item, value);
+    if (rc)
+        return rc;
+    ret->vector = tr_view_of(value->ptr, size);
+    ret->item = tr_view_of(value->ptr + size, value->len - size);
+    return 0;
+}
 
 /* The item's entry, if it has one; key and value in the buffers. */
 static int entry_of(const tr__table *table, unsigned i, tr_item item, tr_buf *key, tr_buf *value, entry *ret)
@@ -133,7 +179,11 @@ static int entry_of(const tr__table *table, unsigned i, tr_item item, tr_buf *ke
     if (rc)
         return rc;
     ret->item = item;
-    if (table->index[i].names) {
+    if (table->pub.indexes[i].vector.dimensions) {
+        rc = entry_of_vector(table, i, item, value, ret);
+        if (rc)
+            return rc == TR_ENOTFOUND ? 0 : rc;
+    } else if (table->index[i].names) {
         tr_buf_reset(value);
         rc = project(&table->index[i], item, value);
         ret->item = tr_buf_view(value);
@@ -148,15 +198,21 @@ static int entry_of(const tr__table *table, unsigned i, tr_item item, tr_buf *ke
 static void put_entry(tr_engine *engine, const entry *e)
 {
     static const char version = TR__VALUE_VERSION;
-    tr_view parts[] = {tr_view_of(&version, 1), e->item};
-    tr_kv_batch_putv(engine->batch, TR_KV_ITEMS, &e->key, 1, parts, 2);
+    tr_view parts[] = {tr_view_of(&version, 1), e->vector, e->item};
+    tr_kv_batch_putv(engine->batch, TR_KV_ITEMS, &e->key, 1, parts, 3);
+}
+
+static int64_t size_of(const tr_index *index, const entry *e)
+{
+    if (!e->there)
+        return 0;
+    return (int64_t)(tr_item_size(e->item) + e->vector.len + index->vector.attribute.len);
 }
 
 static void count(tr_index *index, const entry *before, const entry *after)
 {
     index->item_count += after->there - before->there;
-    index->size_bytes += (after->there ? (int64_t)tr_item_size(after->item) : 0) -
-                         (before->there ? (int64_t)tr_item_size(before->item) : 0);
+    index->size_bytes += size_of(index, after) - size_of(index, before);
 }
 
 static int stage_one(tr_engine *engine, tr__table *table, unsigned i, tr_item old, tr_item new)
@@ -168,7 +224,7 @@ static int stage_one(tr_engine *engine, tr__table *table, unsigned i, tr_item ol
     if (rc)
         return rc;
     if (before.there && after.there && tr_view_eq(before.key, after.key)) {
-        if (tr_view_eq(before.item, after.item))
+        if (tr_view_eq(before.item, after.item) && tr_view_eq(before.vector, after.vector))
             return 0;
     } else if (before.there) {
         tr_kv_batch_delete(engine->batch, TR_KV_ITEMS, before.key);
@@ -201,7 +257,7 @@ int tr__index_entry(const tr__table *table, unsigned i, tr_item item, tr_buf *ke
     int rc = entry_of(table, i, item, key, value, &e);
     if (rc || !e.there)
         return rc ? rc : TR_ENOTFOUND;
-    if (!table->index[i].names) {
+    if (!table->index[i].names && !e.vector.len) {
         tr_buf_reset(value);
         tr_buf_put_view(value, item);
     }
