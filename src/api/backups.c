@@ -104,6 +104,7 @@ static void put_features(tr_call *c, tr_json_writer *w, const tr_table *table)
     tr_json_begin_object(w);
     tr__write_index_infos(w, table, true);
     tr__write_index_infos(w, table, false);
+    tr__write_vector_infos(w, table);
     if (table->stream && !table->stream->disabled_ms) {
         tr_json_name(w, "StreamDescription");
         tr_json_begin_object(w);

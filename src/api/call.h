@@ -237,6 +237,7 @@ TR_HANDLER(delete_item);
 TR_HANDLER(update_item);
 TR_HANDLER(query);
 TR_HANDLER(scan);
+TR_HANDLER(search_vectors);
 TR_HANDLER(batch_get);
 TR_HANDLER(batch_write);
 TR_HANDLER(transact_get);

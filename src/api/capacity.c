@@ -4,7 +4,8 @@
 /*
  * Capacity units as the Developer Guide counts them: a write costs a unit per started KB of the larger image,
  * a strongly consistent read a unit per started 4 KB, an eventually consistent one half of that; an index is
- * charged for each of its entries that changes. In transactions the table's part counts twice.
+ * charged for each of its entries that changes. In transactions the table's part counts twice. A vector index
+ * is charged in bytes of the entry that changes, at least 1 KB, apart from all units.
  */
 
 #define WRITE_UNIT 1024
@@ -62,6 +63,11 @@ static bool in_schema(const tr_key_schema *schema, tr_view name)
 
 static bool projected(const tr_table *table, const tr_index *index, tr_view name)
 {
+    for (unsigned i = 0; i < index->vector.filter_count; i++)
+        if (tr_view_eq(index->vector.filters[i].name, name))
+            return true;
+    if (index->vector.dimensions && tr_view_eq(index->vector.attribute, name))
+        return true;
     if (index->projection == TR_PROJECT_ALL || in_schema(&table->schema, name) ||
         in_schema(&index->schema, name))
         return true;
@@ -133,6 +139,17 @@ static int64_t index_units(const tr_table *table, const tr_index *index, tr_item
     return units(old_size > new_size ? old_size : new_size, WRITE_UNIT);
 }
 
+/* Bytes that a vector index is charged for one write. */
+static int64_t vector_bytes(const tr_table *table, const tr_index *index, tr_item before, tr_item after)
+{
+    size_t old_size = tr_vector_entry_size(table, index, before);
+    size_t new_size = tr_vector_entry_size(table, index, after);
+    if ((!old_size && !new_size) || (old_size && new_size && same_entry(table, index, before, after)))
+        return 0;
+    size_t size = new_size ? new_size : old_size;
+    return size < WRITE_UNIT ? WRITE_UNIT : (int64_t)size;
+}
+
 void tr__capacity_write(tr_capacity *capacity, const tr_write *write)
 {
     const tr_table *table = capacity->table;
@@ -143,7 +160,9 @@ void tr__capacity_write(tr_capacity *capacity, const tr_write *write)
     if (write->kind == TR_WRITE_CHECK)
         return;
     for (unsigned i = 0; i < table->index_count; i++) {
-        int64_t n = index_units(table, &table->indexes[i], write->before, write->after);
+        const tr_index *index = &table->indexes[i];
+        int64_t n = index->vector.dimensions ? vector_bytes(table, index, write->before, write->after)
+                                             : index_units(table, index, write->before, write->after);
         if (n)
             capacity->index_halves[i] =
                 (capacity->index_halves[i] < 0 ? 0 : capacity->index_halves[i]) + n * 2;
@@ -169,7 +188,7 @@ static void put_indexes(tr_call *c, const tr_capacity *capacity, bool local)
     bool open = false;
     for (unsigned i = 0; i < capacity->table->index_count; i++) {
         const tr_index *index = &capacity->table->indexes[i];
-        if (index->local != local || capacity->index_halves[i] < 0)
+        if (index->vector.dimensions || index->local != local || capacity->index_halves[i] < 0)
             continue;
         if (!open) {
             tr_json_name(&c->w, local ? "LocalSecondaryIndexes" : "GlobalSecondaryIndexes");
@@ -185,11 +204,32 @@ static void put_indexes(tr_call *c, const tr_capacity *capacity, bool local)
         tr_json_end_object(&c->w);
 }
 
+static void put_vectors(tr_call *c, const tr_capacity *capacity)
+{
+    bool open = false;
+    for (unsigned i = 0; i < capacity->table->index_count; i++) {
+        const tr_index *index = &capacity->table->indexes[i];
+        if (!index->vector.dimensions || capacity->index_halves[i] < 0)
+            continue;
+        if (!open) {
+            tr_json_name(&c->w, "VectorIndexes");
+            tr_json_begin_object(&c->w);
+            open = true;
+        }
+        tr_json_key(&c->w, index->name);
+        tr_json_begin_object(&c->w);
+        put_units(&c->w, "VectorWriteRequestBytes", capacity->index_halves[i]);
+        tr_json_end_object(&c->w);
+    }
+    if (open)
+        tr_json_end_object(&c->w);
+}
+
 void tr__capacity_put(tr_call *c, const tr_capacity *capacity, tr_capacity_mode mode)
 {
     int64_t total = capacity->table_halves;
     for (unsigned i = 0; i < capacity->table->index_count; i++)
-        if (capacity->index_halves[i] > 0)
+        if (!capacity->table->indexes[i].vector.dimensions && capacity->index_halves[i] > 0)
             total += capacity->index_halves[i];
     tr_json_begin_object(&c->w);
     tr_json_member_string(&c->w, "TableName", capacity->table->name);
@@ -201,6 +241,7 @@ void tr__capacity_put(tr_call *c, const tr_capacity *capacity, tr_capacity_mode 
         tr_json_end_object(&c->w);
         put_indexes(c, capacity, false);
         put_indexes(c, capacity, true);
+        put_vectors(c, capacity);
     }
     tr_json_end_object(&c->w);
 }

@@ -102,6 +102,15 @@ static tr_key_fault check_index_part(const tr_index *index, const tr_key_part *p
     return TR_KEY_EMPTY;
 }
 
+static tr_key_fault check_vector(const tr_index *index, tr_item item, tr_buf *out)
+{
+    tr_error err;
+    if (tr_vector_fits(index, (tr_item){NULL, 0}, item, false, &err))
+        return TR_KEY_FIT;
+    tr_buf_put_str(out, err.message);
+    return strstr(err.message, "cannot contain an empty") ? TR_KEY_EMPTY : TR_KEY_MISMATCH;
+}
+
 /* Of several indexes whose keys do not fit, the service names the first by name. */
 static tr_key_fault check_indexes(const tr_table *table, tr_item item, tr_buf *out)
 {
@@ -113,8 +122,10 @@ static tr_key_fault check_indexes(const tr_table *table, tr_item item, tr_buf *o
         if (at_fault && tr_view_cmp(index->name, at_fault->name) > 0)
             continue;
         size_t mark = out->len;
-        tr_key_fault f = TR_KEY_FIT;
-        for (unsigned k = 0; !index->local && k < index->schema.hash_count && f == TR_KEY_FIT; k++)
+        tr_key_fault f = index->vector.dimensions ? check_vector(index, item, out) : TR_KEY_FIT;
+        for (unsigned k = 0;
+             !index->vector.dimensions && !index->local && k < index->schema.hash_count && f == TR_KEY_FIT;
+             k++)
             f = check_index_part(index, &index->schema.hash[k], item, out);
         for (unsigned k = 0; k < index->schema.range_count && f == TR_KEY_FIT; k++)
             f = check_index_part(index, &index->schema.range[k], item, out);

@@ -73,7 +73,7 @@ const tr_op tr__ops[] = {
     OP("DescribeBulkOperation", TR_DYNAMODB, TR_OP_UNUSED, no_bulk),
     OP("CancelBulkOperation", TR_DYNAMODB, TR_OP_UNUSED, no_bulk),
     OP("ListBulkOperations", TR_DYNAMODB, TR_OP_UNUSED, list_nothing),
-    OP("SearchVectors", TR_DYNAMODB, TR_OP_REFUSED, refused),
+    OP("SearchVectors", TR_DYNAMODB, TR_OP_READ, search_vectors),
     OP("PutEvents", TR_EVENTS, 0, put_events),
     OP("TestEventPattern", TR_EVENTS, 0, test_pattern),
     OP("CreateEventBus", TR_EVENTS, 0, create_bus),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/reads.h"
+#include "api/vectors.h"
 
 /*
  * Query and Scan: one page of a partition or of a segment. A page ends after Limit items looked at, or before
@@ -115,6 +116,10 @@ int tr__read_find_index(tr_call *c, const req *r, tr_read *read)
     if (!r->index_name.ptr)
         return 0;
     read->index = tr__find_index(read->table, r->index_name);
+    if (!read->index && tr__find_vector(read->table, r->index_name))
+        return tr__invalid(c, tr_view_is(tr_view_str(c->op->name), "Query")
+                                  ? "Query operation not supported on this index type."
+                                  : "Scan operation not supported on this index type");
     if (!read->index)
         return tr__invalid(c, "The table does not have the specified index: %.*s", TR_FMT(r->index_name));
     if (r->consistent.value && !read->index->local)

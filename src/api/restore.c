@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/restore.h"
+#include "api/vectors.h"
 
 #include <stdio.h>
 
@@ -129,12 +130,29 @@ static bool in_schema(const tr_key_schema *s, tr_view name)
     return found;
 }
 
+static bool vector_wanted(const tr_list *overrides, const tr_index *index)
+{
+    const tr_vector_index_spec *list = overrides->items;
+    for (uint32_t i = 0; i < overrides->count; i++)
+        if (tr_view_eq(list[i].name, index->name))
+            return true;
+    return !overrides->given;
+}
+
+static bool in_filters(const tr_vector *v, tr_view name)
+{
+    for (unsigned i = 0; i < v->filter_count; i++)
+        if (tr_view_eq(v->filters[i].name, name))
+            return true;
+    return false;
+}
+
 /* Definitions that the indexes left out had are left out too. */
 static bool defines(const tr_table_spec *spec, tr_view name)
 {
     bool found = in_schema(&spec->schema, name);
     for (unsigned i = 0; i < spec->index_count; i++)
-        found |= in_schema(&spec->indexes[i].schema, name);
+        found |= in_schema(&spec->indexes[i].schema, name) || in_filters(&spec->indexes[i].vector, name);
     return found;
 }
 
@@ -145,7 +163,8 @@ static int check_overrides(tr_call *c, const tr_list *overrides, const tr_table 
     for (uint32_t i = 0; i < overrides->count; i++) {
         const tr_index *index = NULL;
         for (unsigned k = 0; k < from->index_count; k++)
-            if (from->indexes[k].local == local && tr_view_eq(from->indexes[k].name, list[i].name))
+            if (!from->indexes[k].vector.dimensions && from->indexes[k].local == local &&
+                tr_view_eq(from->indexes[k].name, list[i].name))
                 index = &from->indexes[k];
         if (!index)
             return tr__invalid(
@@ -157,11 +176,37 @@ static int check_overrides(tr_call *c, const tr_list *overrides, const tr_table 
     return 0;
 }
 
+static int check_vector_overrides(tr_call *c, const tr_restore_request *r, const tr_table *from)
+{
+    const tr_vector_index_spec *list = r->vectors.items;
+    for (uint32_t i = 0; i < r->vectors.count; i++)
+        if (!tr__find_vector(from, list[i].name))
+            return tr__invalid(
+                c,
+                "One or more parameter values were invalid: vector index %.*s is not an index of the source "
+                "table",
+                TR_FMT(list[i].name));
+    bool some = r->vectors.given ? r->vectors.count > 0 : tr__has_vectors(from);
+    return some && tr_view_is(r->billing, "PROVISIONED")
+               ? tr__invalid(c, "One or more parameter values were invalid: Vector indexes are only "
+                                "supported for PAY_PER_REQUEST tables")
+               : 0;
+}
+
+static bool is_wanted(const tr_restore_request *r, const tr_index *index)
+{
+    if (index->vector.dimensions)
+        return vector_wanted(&r->vectors, index);
+    return wanted(index->local ? &r->local : &r->global, index);
+}
+
 static int spec_of(tr_call *c, const tr_restore_request *r, const tr_table *from, tr_table_spec *spec)
 {
     int e = check_overrides(c, &r->local, from, true);
     if (e == 0)
         e = check_overrides(c, &r->global, from, false);
+    if (e == 0)
+        e = check_vector_overrides(c, r, from);
     if (e)
         return e;
     *spec = (tr_table_spec){.name = r->target,
@@ -183,7 +228,7 @@ static int spec_of(tr_call *c, const tr_restore_request *r, const tr_table *from
         e = tr__sse_of(c, r->sse, &spec->sse);
     for (unsigned i = 0; i < from->index_count; i++) {
         const tr_index *index = &from->indexes[i];
-        if (index->status == TR_DELETING || !wanted(index->local ? &r->local : &r->global, index))
+        if (index->status == TR_DELETING || !is_wanted(r, index))
             continue;
         const tr_index_spec *given = index->local ? NULL : override_of(&r->global, index->name);
         spec->indexes[spec->index_count] = *index;

@@ -13,6 +13,7 @@ typedef struct tr_restore_request {
     tr_view target, backup, source, source_arn, billing;
     tr_units *throughput, *on_demand;
     tr_list local, global; /* tr_index_spec */
+    tr_list vectors;       /* tr_vector_index_spec */
     tr_sse_spec *sse;
     tr_bool latest;
     tr_int time;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "api/tables.h"
+#include "api/vectors.h"
 
 /* CreateTable, DescribeTable, ListTables, DeleteTable, and lookups. */
 
@@ -27,7 +27,8 @@ int tr__find_table(tr_call *c, tr_view name, tr_table **ret_table)
 const tr_index *tr__find_index(const tr_table *table, tr_view name)
 {
     for (unsigned i = 0; i < table->index_count; i++)
-        if (tr_view_eq(table->indexes[i].name, name) && table->indexes[i].status != TR_DELETING)
+        if (!table->indexes[i].vector.dimensions && tr_view_eq(table->indexes[i].name, name) &&
+            table->indexes[i].status != TR_DELETING)
             return &table->indexes[i];
     return NULL;
 }
@@ -43,7 +44,9 @@ int tr__find_described(tr_call *c, tr_view name, tr_table **ret_table)
 static int indexes_of(tr_call *c, const tr_table_request *r, tr_table_spec *spec)
 {
     const tr_index_spec *local = r->local.items, *global = r->global.items;
-    spec->indexes = tr_arena_calloc(c->arena, r->local.count + r->global.count, sizeof *spec->indexes);
+    const tr_vector_index_spec *vectors = r->vectors.items;
+    spec->indexes =
+        tr_arena_calloc(c->arena, r->local.count + r->global.count + r->vectors.count, sizeof *spec->indexes);
     if (!spec->indexes)
         return TR_ENOMEM;
     int e = 0;
@@ -51,6 +54,8 @@ static int indexes_of(tr_call *c, const tr_table_request *r, tr_table_spec *spec
         e = tr__index_of(c, &local[i], &r->attributes, true, &spec->indexes[spec->index_count++]);
     for (uint32_t i = 0; i < r->global.count && e == 0; i++)
         e = tr__index_of(c, &global[i], &r->attributes, false, &spec->indexes[spec->index_count++]);
+    for (uint32_t i = 0; i < r->vectors.count && e == 0; i++)
+        e = tr__vector_of(c, &vectors[i], &r->attributes, &spec->indexes[spec->index_count++]);
     return e;
 }
 

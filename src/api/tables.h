@@ -48,12 +48,14 @@ typedef struct tr_table_request {
     tr_view name; /* first: see TR_OP_NAMED */
     tr_view billing, table_class;
     tr_units *throughput, *on_demand, *warm;
-    tr_list schema;        /* tr_key_element */
-    tr_list attributes;    /* tr_attribute_definition */
-    tr_list local, global; /* tr_index_spec */
-    tr_list index_updates; /* tr_index_update */
-    tr_list tags;          /* tr_tag */
-    const char *refused;   /* a parameter that is */
+    tr_list schema;         /* tr_key_element */
+    tr_list attributes;     /* tr_attribute_definition */
+    tr_list local, global;  /* tr_index_spec */
+    tr_list index_updates;  /* tr_index_update */
+    tr_list vectors;        /* tr_vector_index_spec */
+    tr_list vector_updates; /* tr_vector_update */
+    tr_list tags;           /* tr_tag */
+    const char *refused;    /* a parameter that is */
     tr_bool deletion_protection;
     tr_stream_spec *stream;
     tr_sse_spec *sse;
@@ -61,8 +63,10 @@ typedef struct tr_table_request {
 
 /* tables_shapes.c */
 extern const tr_shape tr__shape_tag_element, tr__shape_units, tr__shape_on_demand, tr__shape_local_index,
-    tr__shape_global_index, tr__shape_sse,
+    tr__shape_global_index, tr__shape_sse, tr__shape_projection,
     tr__shape_creation /* TableCreationParameters, a tr_table_request */;
+/* vectors.c */
+extern const tr_shape tr__shape_vector_index, tr__shape_vector_update;
 /** What restores may change of a table. */
 #define TR_M_RESTORE_OVERRIDES(type)                                                                         \
     TR_MEMBER(type, billing, "BillingModeOverride", TR_K_STRING,                                             \
@@ -75,7 +79,7 @@ extern const tr_shape tr__shape_tag_element, tr__shape_units, tr__shape_on_deman
                   .shape = &tr__shape_units),                                                                \
         TR_MEMBER(type, on_demand, "OnDemandThroughputOverride", TR_K_STRUCT,                                \
                   .shape = &tr__shape_on_demand),                                                            \
-        TR_MEMBER(type, refused, "VectorIndexOverride", TR_K_REFUSED, .rules = 0),                           \
+        TR_MEMBER(type, vectors, "VectorIndexOverride", TR_K_STRUCTS, .shape = &tr__shape_vector_index),     \
         TR_MEMBER(type, sse, "SSESpecificationOverride", TR_K_STRUCT, .shape = &tr__shape_sse)
 #define TR_M_TAGS(type, field, ...)                                                                          \
     TR_MEMBER(type, field, "Tags", TR_K_STRUCTS, .shape = &tr__shape_tag_element, __VA_ARGS__)
@@ -89,6 +93,10 @@ void tr__write_time(tr_json_writer *writer, const char *name, int64_t ms);
 /** "KeySchema":[…] */
 void tr__write_key_schema(tr_json_writer *writer, const tr_key_schema *schema);
 
+/** "Projection":{…} */
+void tr__write_projection(tr_json_writer *writer, const tr_index *index);
+/** "VectorIndexes":[…] as a backup's description has them. */
+void tr__write_vector_infos(tr_json_writer *writer, const tr_table *table);
 /** "LocalSecondaryIndexes" or "GlobalSecondaryIndexes" as a backup's description has them. */
 void tr__write_index_infos(tr_json_writer *writer, const tr_table *table, bool local);
 
@@ -114,11 +122,14 @@ size_t tr__projected(const tr_list *indexes);
 int tr__too_many_projected(tr_call *call);
 /** An index against the attribute definitions. */
 int tr__check_index_spec(tr_call *call, const tr_index_spec *index, const tr_list *attributes);
+int tr__check_projection(tr_call *call, const tr_projection_spec *projection);
 int tr__check_stream_spec(tr_call *call, const tr_stream_spec *stream);
 
 /* Requests in the engine's terms; the arena holds what is new. */
 int tr__index_of(tr_call *call, const tr_index_spec *spec, const tr_list *attributes, bool local,
                  tr_index *ret_index);
+/** As the definitions have it; TR_NONE: they do not. */
+tr_type tr__attribute_type(const tr_list *attributes, tr_view name);
 int tr__attributes_of(tr_call *call, const tr_list *attributes, tr_key_part **ret_parts);
 tr_view_type tr__view_type_of(tr_view text);
 /** SSEDescription's JSON; empty if encryption is not asked for. */

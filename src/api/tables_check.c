@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "api/tables.h"
+#include "api/vectors.h"
 
 /* What CreateTable and UpdateTable refuse beyond the constraints of single members, in the service's order.
  */
@@ -143,7 +143,7 @@ static int check_index_keys(tr_call *c, const tr_list *schema, bool local)
     return 0;
 }
 
-static int check_projection(tr_call *c, const tr_projection_spec *p)
+int tr__check_projection(tr_call *c, const tr_projection_spec *p)
 {
     if (!p->type.ptr)
         return tr__invalid(c, WERE_INVALID "Unknown ProjectionType: null");
@@ -182,7 +182,7 @@ int tr__check_index_spec(tr_call *c, const tr_index_spec *index, const tr_list *
     if (!all_defined(&index->schema, attributes))
         return not_defined(c, &index->schema, attributes);
     int e = check_index_keys(c, &index->schema, false);
-    return e ? e : check_projection(c, index->projection);
+    return e ? e : tr__check_projection(c, index->projection);
 }
 
 static int check_local(tr_call *c, const tr_table_request *r, const tr_index_spec *index)
@@ -200,7 +200,7 @@ static int check_local(tr_call *c, const tr_table_request *r, const tr_index_spe
                            "Index KeySchema does not have the same leading hash key as table "
                            "KeySchema for index: %.*s. index hash key: %.*s, table hash key: %.*s",
                            TR_FMT(index->name), TR_FMT(keys[0].name), TR_FMT(table[0].name));
-    return check_projection(c, index->projection);
+    return tr__check_projection(c, index->projection);
 }
 
 static int check_unique_names(tr_call *c, const tr_list *indexes, const tr_list *others)
@@ -287,7 +287,7 @@ static int check_definitions(tr_call *c, const tr_table_request *r)
     const tr_attribute_definition *defs = r->attributes.items;
     for (uint32_t i = 0; i < r->attributes.count; i++) {
         bool bad = !names_key(&r->schema, defs[i].name) && !indexed(&r->local, defs[i].name) &&
-                   !indexed(&r->global, defs[i].name);
+                   !indexed(&r->global, defs[i].name) && !tr__vectors_name(&r->vectors, defs[i].name);
         for (uint32_t k = 0; k < i; k++)
             bad |= tr_view_eq(defs[i].name, defs[k].name);
         if (bad)
@@ -355,7 +355,10 @@ int tr__check_create(tr_call *c, const tr_table_request *r)
         e = check_locals(c, r);
     if (e == 0)
         e = check_globals(c, r);
-    if (e == 0 && tr__projected(&r->local) + tr__projected(&r->global) > TR_PROJECTED_MAX)
+    if (e == 0)
+        e = tr__check_vectors(c, r);
+    if (e == 0 && tr__projected(&r->local) + tr__projected(&r->global) + tr__vectors_projected(&r->vectors) >
+                      TR_PROJECTED_MAX)
         e = tr__too_many_projected(c);
     if (e == 0)
         e = check_definitions(c, r);

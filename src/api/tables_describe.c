@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "api/tables.h"
+#include "api/vectors.h"
 
 /* TableDescription. */
 
@@ -60,7 +60,7 @@ static void put_throughput(tr_json_writer *w, const tr_throughput *t)
     }
 }
 
-static void put_projection(tr_json_writer *w, const tr_index *index)
+void tr__write_projection(tr_json_writer *w, const tr_index *index)
 {
     static const char *const types[] = {
         [TR_PROJECT_ALL] = "ALL", [TR_PROJECT_KEYS_ONLY] = "KEYS_ONLY", [TR_PROJECT_INCLUDE] = "INCLUDE"};
@@ -77,12 +77,28 @@ static void put_projection(tr_json_writer *w, const tr_index *index)
     tr_json_end_object(w);
 }
 
+void tr__write_vector_infos(tr_json_writer *w, const tr_table *table)
+{
+    if (!tr__has_vectors(table))
+        return;
+    tr_json_name(w, "VectorIndexes");
+    tr_json_begin_array(w);
+    for (unsigned i = 0; i < table->index_count; i++) {
+        if (!table->indexes[i].vector.dimensions || table->indexes[i].status == TR_DELETING)
+            continue;
+        tr_json_begin_object(w);
+        tr__write_vector_members(w, &table->indexes[i]);
+        tr_json_end_object(w);
+    }
+    tr_json_end_array(w);
+}
+
 void tr__write_index_infos(tr_json_writer *w, const tr_table *table, bool local)
 {
     bool open = false;
     for (unsigned i = 0; i < table->index_count; i++) {
         const tr_index *index = &table->indexes[i];
-        if (index->local != local)
+        if (index->vector.dimensions || index->local != local)
             continue;
         if (!open) {
             tr_json_name(w, local ? "LocalSecondaryIndexes" : "GlobalSecondaryIndexes");
@@ -92,7 +108,7 @@ void tr__write_index_infos(tr_json_writer *w, const tr_table *table, bool local)
         tr_json_begin_object(w);
         tr_json_member_string(w, "IndexName", index->name);
         tr__write_key_schema(w, &index->schema);
-        put_projection(w, index);
+        tr__write_projection(w, index);
         if (!local) {
             tr_json_name(w, "ProvisionedThroughput");
             tr_json_begin_object(w);
@@ -106,24 +122,30 @@ void tr__write_index_infos(tr_json_writer *w, const tr_table *table, bool local)
         tr_json_end_array(w);
 }
 
+static void put_size(tr_call *c, const tr_table *table, const tr_index *index)
+{
+    tr_json_writer *w = &c->w;
+    tr_json_member_i64(w, "IndexSizeBytes", index->size_bytes);
+    tr_json_member_i64(w, "ItemCount", index->item_count);
+    tr_buf_reset(c->text);
+    tr_buf_printf(c->text, "%.*s/index/%.*s", TR_FMT(table->arn), TR_FMT(index->name));
+    tr_json_member_string(w, "IndexArn", tr_buf_view(c->text));
+}
+
 static void put_index(tr_call *c, const tr_table *table, const tr_index *index, bool creating)
 {
     tr_json_writer *w = &c->w;
     tr_json_begin_object(w);
     tr_json_member_string(w, "IndexName", index->name);
     tr__write_key_schema(w, &index->schema);
-    put_projection(w, index);
+    tr__write_projection(w, index);
     if (!index->local) {
         tr_json_member_cstring(w, "IndexStatus", statuses[creating ? TR_CREATING : index->status]);
         if (!creating && index->status == TR_CREATING)
             tr_json_member_bool(w, "Backfilling", index->backfilling);
         put_throughput(w, &index->throughput);
     }
-    tr_json_member_i64(w, "IndexSizeBytes", index->size_bytes);
-    tr_json_member_i64(w, "ItemCount", index->item_count);
-    tr_buf_reset(c->text);
-    tr_buf_printf(c->text, "%.*s/index/%.*s", TR_FMT(table->arn), TR_FMT(index->name));
-    tr_json_member_string(w, "IndexArn", tr_buf_view(c->text));
+    put_size(c, table, index);
     tr_json_end_object(w);
 }
 
@@ -131,7 +153,7 @@ static void put_indexes(tr_call *c, const tr_table *table, bool local, bool crea
 {
     bool open = false;
     for (unsigned i = 0; i < table->index_count; i++) {
-        if (table->indexes[i].local != local)
+        if (table->indexes[i].vector.dimensions || table->indexes[i].local != local)
             continue;
         if (!open) {
             tr_json_name(&c->w, local ? "LocalSecondaryIndexes" : "GlobalSecondaryIndexes");
@@ -139,6 +161,35 @@ static void put_indexes(tr_call *c, const tr_table *table, bool local, bool crea
             open = true;
         }
         put_index(c, table, &table->indexes[i], creating);
+    }
+    if (open)
+        tr_json_end_array(&c->w);
+}
+
+static void put_vector(tr_call *c, const tr_table *table, const tr_index *index, bool creating)
+{
+    tr_json_writer *w = &c->w;
+    tr_json_begin_object(w);
+    tr__write_vector_members(w, index);
+    tr_json_member_cstring(w, "IndexStatus", statuses[creating ? TR_CREATING : index->status]);
+    if (!creating && index->status == TR_CREATING)
+        tr_json_member_bool(w, "Backfilling", index->backfilling);
+    put_size(c, table, index);
+    tr_json_end_object(w);
+}
+
+static void put_vectors(tr_call *c, const tr_table *table, bool creating)
+{
+    bool open = false;
+    for (unsigned i = 0; i < table->index_count; i++) {
+        if (!table->indexes[i].vector.dimensions)
+            continue;
+        if (!open) {
+            tr_json_name(&c->w, "VectorIndexes");
+            tr_json_begin_array(&c->w);
+            open = true;
+        }
+        put_vector(c, table, &table->indexes[i], creating);
     }
     if (open)
         tr_json_end_array(&c->w);
@@ -208,6 +259,7 @@ void tr__write_table(tr_call *c, const tr_table *table, tr_table_status status)
     put_billing(w, table);
     put_indexes(c, table, true, creating);
     put_indexes(c, table, false, creating);
+    put_vectors(c, table, creating);
     put_stream(w, table);
     if (table->restore.len) {
         tr_json_name(w, "RestoreSummary");

@@ -42,7 +42,7 @@ static const tr_member projection_members[] = {
     TR_MEMBER(tr_projection_spec, type, "ProjectionType", TR_K_STRING, .values = "[ALL, INCLUDE, KEYS_ONLY]"),
     TR_MEMBER(tr_projection_spec, attributes, "NonKeyAttributes", TR_K_STRINGS, .rules = TR_R_MIN, .min = 1),
 };
-static const tr_shape projection_shape = TR_SHAPE(tr_projection_spec, "Projection", projection_members);
+const tr_shape tr__shape_projection = TR_SHAPE(tr_projection_spec, "Projection", projection_members);
 
 #define INDEX_NAME                                                                                           \
     TR_MEMBER(tr_index_spec, name, "IndexName", TR_K_STRING,                                                 \
@@ -53,7 +53,7 @@ static const tr_shape projection_shape = TR_SHAPE(tr_projection_spec, "Projectio
               .rules = TR_R_NOT_NULL | TR_R_MIN | TR_R_MAX, .min = 1, .max = (most), .shape = &key_shape)
 #define INDEX_PROJECTION                                                                                     \
     TR_MEMBER(tr_index_spec, projection, "Projection", TR_K_STRUCT, .rules = TR_R_NOT_NULL,                  \
-              .shape = &projection_shape)
+              .shape = &tr__shape_projection)
 #define INDEX_UNITS                                                                                          \
     TR_MEMBER(tr_index_spec, throughput, "ProvisionedThroughput", TR_K_STRUCT, .shape = &tr__shape_units),   \
         TR_MEMBER(tr_index_spec, on_demand, "OnDemandThroughput", TR_K_STRUCT,                               \
@@ -135,7 +135,7 @@ static const tr_member create_members[] = {
     OPTIONS,
     TR_M_TAGS(req, tags, .rules = 0),
     REFUSED("ResourcePolicy"),
-    REFUSED("VectorIndexes"),
+    TR_MEMBER(req, vectors, "VectorIndexes", TR_K_STRUCTS, .shape = &tr__shape_vector_index),
     REFUSED("GlobalTableSourceArn"),
     REFUSED("GlobalTableSettingsReplicationMode"),
 };
@@ -148,7 +148,7 @@ static const tr_member update_members[] = {
     TR_MEMBER(req, attributes, "AttributeDefinitions", TR_K_STRUCTS, .shape = &attribute_shape),
     OPTIONS,
     REFUSED("ReplicaUpdates"),
-    REFUSED("VectorIndexUpdates"),
+    TR_MEMBER(req, vector_updates, "VectorIndexUpdates", TR_K_STRUCTS, .shape = &tr__shape_vector_update),
     REFUSED("MultiRegionConsistency"),
     REFUSED("GlobalTableWitnessUpdates"),
     REFUSED("GlobalTableSettingsReplicationMode"),
@@ -166,5 +166,6 @@ static const tr_member creation_members[] = {
     TR_MEMBER(req, on_demand, "OnDemandThroughput", TR_K_STRUCT, .shape = &tr__shape_on_demand),
     TR_MEMBER(req, sse, "SSESpecification", TR_K_STRUCT, .shape = &tr__shape_sse),
     TR_MEMBER(req, global, "GlobalSecondaryIndexes", TR_K_STRUCTS, .shape = &tr__shape_global_index),
+    TR_MEMBER(req, vectors, "VectorIndexes", TR_K_STRUCTS, .shape = &tr__shape_vector_index),
 };
 const tr_shape tr__shape_creation = TR_SHAPE(req, "TableCreationParameters", creation_members);

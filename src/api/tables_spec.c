@@ -3,7 +3,7 @@
 
 /* Requests that passed their checks, in the engine's terms. */
 
-static tr_type type_of(const tr_list *attributes, tr_view name)
+tr_type tr__attribute_type(const tr_list *attributes, tr_view name)
 {
     const tr_attribute_definition *defs = attributes->items;
     for (uint32_t i = 0; i < attributes->count; i++)
@@ -17,7 +17,7 @@ static void schema_of(const tr_list *keys, const tr_list *attributes, tr_key_sch
     const tr_key_element *list = keys->items;
     memset(schema, 0, sizeof *schema);
     for (uint32_t i = 0; i < keys->count; i++) {
-        tr_key_part part = {list[i].name, type_of(attributes, list[i].name)};
+        tr_key_part part = {list[i].name, tr__attribute_type(attributes, list[i].name)};
         if (tr_view_is(list[i].type, "HASH"))
             schema->hash[schema->hash_count++] = part;
         else
@@ -66,7 +66,7 @@ int tr__attributes_of(tr_call *c, const tr_list *attributes, tr_key_part **ret_p
     if (!parts)
         return TR_ENOMEM;
     for (uint32_t i = 0; i < attributes->count; i++)
-        parts[i] = (tr_key_part){defs[i].name, type_of(attributes, defs[i].name)};
+        parts[i] = (tr_key_part){defs[i].name, tr__attribute_type(attributes, defs[i].name)};
     *ret_parts = parts;
     return 0;
 }

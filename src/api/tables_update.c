@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "api/tables.h"
+#include "api/vectors.h"
 
 /* UpdateTable. */
 
 #define WERE_INVALID "One or more parameter values were invalid: "
+
+#define GLOBAL_INDEXES_MAX 20
 
 typedef tr_table_request req;
 
@@ -53,7 +55,7 @@ static int check_request(tr_call *c, const req *r)
         return e;
     if (!r->throughput && !r->billing.ptr && !r->stream && !r->deletion_protection.given &&
         !r->table_class.ptr && !has_units(r->on_demand) && !has_units(r->warm) && !r->sse &&
-        !r->index_updates.count)
+        !r->index_updates.count && !r->vector_updates.count)
         return tr__invalid(c,
                            "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, "
                            "GlobalSecondaryIndexUpdates or SSESpecification or ReplicaUpdates is required");
@@ -158,15 +160,33 @@ static int check_projected(tr_call *c, const req *r, const tr_table *table)
     const tr_index_update *u = r->index_updates.items;
     size_t count = 0;
     bool more = false;
-    for (unsigned i = 0; i < table->index_count; i++)
-        if (table->indexes[i].projection == TR_PROJECT_INCLUDE && table->indexes[i].status != TR_DELETING)
-            count += table->indexes[i].include_count;
+    for (unsigned i = 0; i < table->index_count; i++) {
+        const tr_index *index = &table->indexes[i];
+        if (index->status == TR_DELETING)
+            continue;
+        count += index->projection == TR_PROJECT_INCLUDE ? index->include_count : 0;
+        count += index->vector.dimensions ? 1 + index->vector.filter_count : 0;
+    }
+    const tr_vector_update *v = r->vector_updates.items;
+    for (uint32_t i = 0; i < r->vector_updates.count; i++) {
+        const tr_list created = {.items = v[i].create, .count = v[i].create ? 1 : 0};
+        count += tr__vectors_projected(&created);
+        more |= v[i].create != NULL;
+    }
     for (uint32_t i = 0; i < r->index_updates.count; i++) {
         const tr_list created = {.items = u[i].create, .count = u[i].create ? 1 : 0};
         count += tr__projected(&created);
         more |= u[i].create != NULL;
     }
     return more && count > TR_PROJECTED_MAX ? tr__too_many_projected(c) : 0;
+}
+
+static unsigned globals(const tr_table *table)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < table->index_count; i++)
+        count += !table->indexes[i].local && !table->indexes[i].vector.dimensions;
+    return count;
 }
 
 static int check_indexes(tr_call *c, const req *r, const tr_table *table)
@@ -179,6 +199,7 @@ static int check_indexes(tr_call *c, const req *r, const tr_table *table)
             return e;
         online += u[i].create || u[i].drop;
     }
+    online += r->vector_updates.count;
     for (unsigned i = 0; i < table->index_count; i++)
         online +=
             online && (table->indexes[i].status == TR_CREATING || table->indexes[i].status == TR_DELETING);
@@ -188,9 +209,10 @@ static int check_indexes(tr_call *c, const req *r, const tr_table *table)
             "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously "
             "per table");
     for (uint32_t i = 0; i < r->index_updates.count; i++) {
-        if (u[i].create && tr__find_index(table, u[i].create->name))
+        if (u[i].create &&
+            (tr__find_index(table, u[i].create->name) || tr__find_vector(table, u[i].create->name)))
             return tr__invalid(c, WERE_INVALID "Index already exists: %.*s", TR_FMT(u[i].create->name));
-        if (u[i].create && table->index_count >= TR_TABLE_INDEXES_MAX)
+        if (u[i].create && globals(table) >= GLOBAL_INDEXES_MAX)
             return tr__fail(c, 400, TR_TYPE("LimitExceededException"),
                             "GlobalSecondaryIndex count exceeds the per-table limit of 20");
         int e = u[i].create ? tr__check_index_spec(c, u[i].create, &r->attributes) : 0;
@@ -202,7 +224,8 @@ static int check_indexes(tr_call *c, const req *r, const tr_table *table)
             return tr__fail(c, 400, TR_TYPE("ResourceNotFoundException"),
                             "Requested resource not found: Table: %.*s not found", TR_FMT(u[i].drop->name));
     }
-    return check_projected(c, r, table);
+    int e = tr__check_vector_updates(c, r, table);
+    return e ? e : check_projected(c, r, table);
 }
 
 /* What an attribute is already defined as stays: only its name counts in the request. */
@@ -238,6 +261,30 @@ static int fill_new_index(tr_call *c, const req *r, const tr_table *table, const
     change->new_attributes = parts;
     change->new_attribute_count = count;
     return e;
+}
+
+static int fill_vector(tr_call *c, const req *r, const tr_table *table, const tr_vector_update *u,
+                       tr_table_change *change)
+{
+    if (u->drop) {
+        change->delete_index = u->drop->name;
+        return 0;
+    }
+    tr_index *index = tr_arena_calloc(c->arena, 1, sizeof *index);
+    tr_key_part *parts = tr_arena_calloc(c->arena, 1 + TR_VECTOR_FILTERS_MAX, sizeof *parts);
+    int e = index && parts ? tr__vector_of(c, u->create, &r->attributes, index) : TR_ENOMEM;
+    if (e)
+        return e;
+    unsigned count = 0;
+    if (index->schema.hash_count && !defined_type(table, &index->schema.hash[0]))
+        parts[count++] = index->schema.hash[0];
+    for (unsigned i = 0; i < index->vector.filter_count; i++)
+        if (!defined_type(table, &index->vector.filters[i]))
+            parts[count++] = index->vector.filters[i];
+    change->create_index = index;
+    change->new_attributes = parts;
+    change->new_attribute_count = count;
+    return 0;
 }
 
 /* What is given. */
@@ -305,9 +352,13 @@ static int carry_out(tr_call *c, const req *r, tr_table **table)
     tr_view name = tr_arena_copy(c->arena, (*table)->name);
     int e = fill(c, r, *table, &change);
     const tr_index_update *u = r->index_updates.items;
-    for (uint32_t i = 0; e == 0 && (i == 0 || i < r->index_updates.count); i++) {
+    const tr_vector_update *v = r->vector_updates.items;
+    uint32_t count = r->index_updates.count + r->vector_updates.count;
+    for (uint32_t i = 0; e == 0 && (i == 0 || i < count); i++) {
         if (i < r->index_updates.count)
             e = fill_index(c, r, *table, &u[i], &change);
+        else if (i < count)
+            e = fill_vector(c, r, *table, &v[i - r->index_updates.count], &change);
         if (e)
             return e;
         e = tr_engine_update_table(c->engine, *table, &change, &err);

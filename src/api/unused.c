@@ -3,7 +3,7 @@
 
 /*
  * What makes no sense on one machine: global tables, Kinesis destinations, contributor insights, resource
- * policies, auto scaling, bulk operations on S3, vectors. Asking about them is answered as the service does
+ * policies, auto scaling, bulk operations on S3. Asking about them is answered as the service does
  * for an account that does not use them; what would switch them on is refused with words that say so.
  */
 

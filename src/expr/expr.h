@@ -52,7 +52,8 @@ typedef enum tr_expr_kind {
     TR_EXPR_FILTER,
     TR_EXPR_KEY_CONDITION,
     TR_EXPR_PROJECTION,
-    TR_EXPR_UPDATE
+    TR_EXPR_UPDATE,
+    TR_EXPR_SEARCH /**< of SearchVectors; parsed as a condition */
 } tr_expr_kind;
 /** "ConditionExpression", … Static. */
 const char *tr_expr_kind_name(tr_expr_kind kind);
@@ -196,7 +197,7 @@ typedef struct tr_condition {
     uint32_t attribute_count;
 } tr_condition;
 
-/** kind: TR_EXPR_CONDITION or TR_EXPR_FILTER, which only words the errors. */
+/** kind: TR_EXPR_CONDITION, TR_EXPR_FILTER or TR_EXPR_SEARCH, which only words the errors. */
 int tr_condition_parse(tr_expr_env *env, tr_expr_kind kind, tr_view text, const tr_condition **ret_condition,
                        tr_error *err);
 /** Whether the condition holds; an absent item is an empty view. Cannot fail: what does not fit is not true.

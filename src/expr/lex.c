@@ -23,8 +23,9 @@ int tr__expr_nomem(tr_error *err)
 
 const char *tr_expr_kind_name(tr_expr_kind kind)
 {
-    static const char *const names[] = {"ConditionExpression", "FilterExpression", "KeyConditionExpression",
-                                        "ProjectionExpression", "UpdateExpression"};
+    static const char *const names[] = {"ConditionExpression",    "FilterExpression",
+                                        "KeyConditionExpression", "ProjectionExpression",
+                                        "UpdateExpression",       "SearchConditionExpression"};
     return names[kind];
 }
 
