@@ -227,45 +227,35 @@ typedef struct sums {
     double a[LANES], b[LANES];
 } sums;
 
+/* Elements as they lie in an entry. */
+typedef float loose __attribute__((aligned(1)));
+
 /* The next elements of both; `distance` is a constant wherever this is used. */
 static inline void add(tr_distance distance, sums *restrict s, const float *restrict query,
-                       const float *restrict stored)
+                       const loose *restrict stored)
 {
     for (int k = 0; k < LANES; k++) {
         double x = query[k], y = stored[k];
-        if (distance == TR_EUCLIDEAN) {
-            s->a[k] += (x - y) * (x - y);
-            continue;
-        }
-        s->a[k] += x * y;
+        s->a[k] += distance == TR_EUCLIDEAN ? (x - y) * (x - y) : x * y;
         if (distance == TR_COSINE)
             s->b[k] += y * y;
     }
 }
 
 /* Those behind the last whole run are 0 in the query already. */
-static void take_last(float *out, const char *stored, uint32_t at, uint32_t count)
-{
-    for (uint32_t k = 0; k < LANES; k++)
-        out[k] = at + k < count ? tr_vector_element(stored, at + k) : 0;
-}
-
 static inline void sum(tr_distance distance, sums *restrict s, const float *restrict query,
                        const char *restrict stored, uint32_t count)
 {
-    float run[LANES];
+    float last[LANES];
     uint32_t i = 0;
-    for (; i + LANES <= count; i += LANES) {
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        take_last(run, stored, i, count);
-#else
-        memcpy(run, stored + (size_t)i * TR__ELEMENT, sizeof run);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    for (; i + LANES <= count; i += LANES)
+        add(distance, s, query + i, (const loose *)stored + i);
 #endif
-        add(distance, s, query + i, run);
-    }
-    if (i < count) {
-        take_last(run, stored, i, count);
-        add(distance, s, query + i, run);
+    for (; i < count; i += LANES) {
+        for (uint32_t k = 0; k < LANES; k++)
+            last[k] = i + k < count ? tr_vector_element(stored, i + k) : 0;
+        add(distance, s, query + i, last);
     }
 }
 
