@@ -153,6 +153,10 @@ int tr__op_delete_table(tr_call *c, void *request)
         return tr__fail(c, 400, TR_TYPE("ResourceInUseException"),
                         "Attempt to change a resource which is still in use: Table is being deleted: %.*s",
                         TR_FMT(table->name));
+    if (tr__making_vectors(table))
+        return tr__fail(c, 400, TR_TYPE("ResourceInUseException"),
+                        "Attempt to change a resource which is still in use: Cannot delete table while "
+                        "indexes are being created, updated, or deleted.");
     /* described first: deleting may free it */
     tr_json_begin_object(&c->w);
     tr_json_name(&c->w, "TableDescription");

@@ -189,6 +189,19 @@ static unsigned globals(const tr_table *table)
     return count;
 }
 
+/* What is being made or deleted, but for a vector index that this very request deletes: its filling may be
+ * given up. */
+static bool under_way(const req *r, const tr_index *index)
+{
+    const tr_vector_update *v = r->vector_updates.items;
+    if (index->status != TR_CREATING)
+        return index->status == TR_DELETING;
+    for (uint32_t i = 0; i < r->vector_updates.count; i++)
+        if (v[i].drop && tr_view_eq(v[i].drop->name, index->name))
+            return false;
+    return true;
+}
+
 static int check_indexes(tr_call *c, const req *r, const tr_table *table)
 {
     const tr_index_update *u = r->index_updates.items;
@@ -201,8 +214,7 @@ static int check_indexes(tr_call *c, const req *r, const tr_table *table)
     }
     online += r->vector_updates.count;
     for (unsigned i = 0; i < table->index_count; i++)
-        online +=
-            online && (table->indexes[i].status == TR_CREATING || table->indexes[i].status == TR_DELETING);
+        online += online && under_way(r, &table->indexes[i]);
     if (online > 1)
         return tr__fail(
             c, 400, TR_TYPE("LimitExceededException"),

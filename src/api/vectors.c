@@ -297,6 +297,14 @@ bool tr__has_vectors(const tr_table *table)
     return false;
 }
 
+bool tr__making_vectors(const tr_table *table)
+{
+    for (unsigned i = 0; i < table->index_count; i++)
+        if (table->indexes[i].vector.dimensions && table->indexes[i].status == TR_CREATING)
+            return true;
+    return false;
+}
+
 /* ------------------------------------------------------------------------------------------- description */
 
 static void put_element(tr_json_writer *w, tr_view name, const char *type)

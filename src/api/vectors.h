@@ -42,6 +42,8 @@ int tr__vector_of(tr_call *call, const tr_vector_index_spec *spec, const tr_list
 /** Vector index of that name or NULL. */
 const tr_index *tr__find_vector(const tr_table *table, tr_view name);
 bool tr__has_vectors(const tr_table *table);
+/** Whether one is being filled. */
+bool tr__making_vectors(const tr_table *table);
 /** IndexName, VectorAttribute, SearchSchema, Projection, Dimensions, DistanceFunction. */
 void tr__write_vector_members(tr_json_writer *writer, const tr_index *index);
 

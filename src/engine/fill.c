@@ -101,7 +101,8 @@ static int complete(tr_engine *engine, tr__table *table, uint32_t space, tr_erro
         indexes[i] = draft.indexes[i];
         if (indexes[i].space == space) {
             indexes[i].backfilling = false;
-            indexes[i].status = TR_ACTIVE;
+            if (indexes[i].status == TR_CREATING)
+                indexes[i].status = TR_ACTIVE;
         }
     }
     draft.indexes = indexes;

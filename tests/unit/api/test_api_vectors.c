@@ -344,6 +344,12 @@ static void indexes_come_and_go_on_a_live_table(void **state)
     assert_holds(text, "\"IndexStatus\":\"CREATING\",\"Backfilling\":true");
     refused(f, "SearchVectors", SEARCH("late", VECTOR("1", "0", "0"), "10", ""), "ValidationException",
             "Cannot search backfilling vector index: late");
+    refused(f, "DeleteTable", "{\"TableName\":\"vec\"}", "ResourceInUseException",
+            "Cannot delete table while indexes are being created, updated, or deleted.");
+    refused(f, "UpdateTable",
+            "{\"TableName\":\"vec\",\"VectorIndexUpdates\":[{\"Create\":" INDEX("more", "COSINE", "\"ALL\"",
+                                                                                "") "}]}",
+            "LimitExceededException", "Only 1 online index can be created or deleted simultaneously");
     text = must(f, "DescribeTable", "{\"TableName\":\"vec\"}");
     for (int i = 0; i < 100 && strstr(text, "CREATING"); i++) {
         tr_engine_tick(f->engine);
@@ -368,6 +374,27 @@ static void indexes_come_and_go_on_a_live_table(void **state)
         text = must(f, "DescribeTable", "{\"TableName\":\"vec\"}");
     }
     assert_null(strstr(text, "late"));
+}
+
+static void a_filling_can_be_given_up(void **state)
+{
+    fixture *f = *state;
+    must(f, "CreateTable",
+         "{\"TableName\":\"vec\",\"AttributeDefinitions\":[{\"AttributeName\":\"pk\",\"AttributeType\":\"S\"}"
+         "]," KEYS ON_DEMAND "}");
+    put_four(f);
+    must(f, "UpdateTable", "{\"TableName\":\"vec\",\"VectorIndexUpdates\":[{\"Create\":%s}]}",
+         INDEX("late", "COSINE", "\"ALL\"", ""));
+    must(f, "UpdateTable",
+         "{\"TableName\":\"vec\",\"VectorIndexUpdates\":[{\"Delete\":{\"IndexName\":\"late\"}}]}");
+    const char *text = must(f, "DescribeTable", "{\"TableName\":\"vec\"}");
+    for (int i = 0; i < 100 && strstr(text, "late"); i++) {
+        tr_engine_tick(f->engine);
+        text = must(f, "DescribeTable", "{\"TableName\":\"vec\"}");
+        assert_null(strstr(text, "\"IndexStatus\":\"ACTIVE\""));
+    }
+    assert_null(strstr(text, "late"));
+    must(f, "DeleteTable", "{\"TableName\":\"vec\"}");
 }
 
 static void backups_bring_back_the_indexes_that_are_wanted(void **state)
@@ -414,6 +441,7 @@ int main(void)
         TEST(capacity_is_told_in_bytes),
         TEST(tables_are_refused_in_the_services_words),
         TEST(indexes_come_and_go_on_a_live_table),
+        TEST(a_filling_can_be_given_up),
         TEST(backups_bring_back_the_indexes_that_are_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
