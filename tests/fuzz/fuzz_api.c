@@ -30,7 +30,11 @@ static const char table[] =
     "\"c\","
     "\"KeyType\":\"HASH\"},{\"AttributeName\":\"b\",\"KeyType\":\"RANGE\"}],\"Projection\":{"
     "\"ProjectionType\":"
-    "\"INCLUDE\",\"NonKeyAttributes\":[\"d\"]}}],\"StreamSpecification\":{\"StreamEnabled\":true,"
+    "\"INCLUDE\",\"NonKeyAttributes\":[\"d\"]}}],\"VectorIndexes\":[{\"IndexName\":\"vec\","
+    "\"VectorAttribute\":{"
+    "\"AttributeName\":\"v\"},\"Dimensions\":2,\"DistanceFunction\":\"COSINE\",\"Projection\":{"
+    "\"ProjectionType\":\"ALL\"},\"SearchSchema\":[{\"AttributeName\":\"c\",\"SearchSchemaElementType\":"
+    "\"INLINE_FILTER\"}]}],\"StreamSpecification\":{\"StreamEnabled\":true,"
     "\"StreamViewType\":"
     "\"NEW_AND_OLD_IMAGES\"}}";
 
