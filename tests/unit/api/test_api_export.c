@@ -215,6 +215,34 @@ static void items_that_are_none_are_counted(void **state)
     assert_non_null(strstr(text, "\"ImportedItemCount\":1"));
 }
 
+/* Lines that a vector index has no room for are faults of the import, as those without a key are. */
+static void vectors_are_imported(void **state)
+{
+    fixture *f = *state;
+    write_object("vectors.json",
+                 "{\"Item\":{\"pk\":{\"S\":\"a\"},\"v\":{\"L\":[{\"N\":\"1\"},{\"N\":\"0\"}]}}}\n"
+                 "{\"Item\":{\"pk\":{\"S\":\"b\"},\"v\":{\"L\":[{\"N\":\"1\"}]}}}\n"
+                 "{\"Item\":{\"pk\":{\"S\":\"c\"}}}\n");
+    char arn[256];
+    const char *text = must(
+        f, "ImportTable",
+        "{\"S3BucketSource\":{\"S3Bucket\":\"bucket\",\"S3KeyPrefix\":\"vectors\"},\"InputFormat\":"
+        "\"DYNAMODB_JSON\",\"TableCreationParameters\":{\"TableName\":\"vec\",\"AttributeDefinitions\":[{"
+        "\"AttributeName\":\"pk\",\"AttributeType\":\"S\"}],\"KeySchema\":[{\"AttributeName\":\"pk\","
+        "\"KeyType\":\"HASH\"}],\"BillingMode\":\"PAY_PER_REQUEST\",\"VectorIndexes\":[{\"IndexName\":"
+        "\"vix\",\"VectorAttribute\":{\"AttributeName\":\"v\"},\"Dimensions\":2,\"DistanceFunction\":"
+        "\"EUCLIDEAN\",\"Projection\":{\"ProjectionType\":\"ALL\"}}]}}");
+    (void)snprintf(arn, sizeof arn, "%s", text_of(text, "ImportArn"));
+    finish(f);
+    text = must(f, "DescribeImport", "{\"ImportArn\":\"%s\"}", arn);
+    assert_non_null(strstr(text, "\"ErrorCount\":1"));
+    assert_non_null(strstr(text, "\"ImportedItemCount\":2"));
+    text = must(f, "SearchVectors",
+                "{\"TableName\":\"vec\",\"IndexName\":\"vix\",\"SearchVector\":[{\"N\":\"0\"},{\"N\":\"0\"}],"
+                "\"TopK\":5}");
+    assert_non_null(strstr(text, "{\"SearchResults\":[{\"Item\":{\"pk\":{\"S\":\"a\"}},\"Score\":1}]}"));
+}
+
 static void an_import_of_nothing_makes_an_empty_table(void **state)
 {
     fixture *f = *state;
@@ -297,6 +325,7 @@ int main(void)
         T(an_incremental_export_has_what_changed),
         T(csv_is_imported),
         T(items_that_are_none_are_counted),
+        T(vectors_are_imported),
         T(an_import_of_nothing_makes_an_empty_table),
         T(what_fails_is_told),
     };
