@@ -4,6 +4,10 @@
 
 #include <string.h>
 
+/* An index without partitions that is larger than this is read past the cache: it would push out of it what
+ * others need, and itself before the next search. */
+#define WHOLE_BYTES (16 * 1024 * 1024)
+
 /* One of the best so far: where it is, not what, since most are displaced again. */
 typedef struct candidate {
     double rank;
@@ -115,9 +119,11 @@ static int look(search *s, tr_error *err)
     tr__key_successor(upper);
     if (tr_buf_status(lower) || tr_buf_status(upper))
         return tr_fail(err, TR_ENOMEM, "out of memory");
+    bool whole =
+        index->schema.hash_count == 0 && index->size_bytes > WHOLE_BYTES && !tr_kv_in_memory(s->engine->kv);
     tr_kv_iter *iter;
-    int rc = tr_kv_iter_new(s->engine->kv, TR_KV_ITEMS, s->snapshot->kv, tr_buf_view(lower),
-                            tr_buf_view(upper), &iter);
+    int rc = (whole ? tr_kv_iter_new_whole : tr_kv_iter_new)(s->engine->kv, TR_KV_ITEMS, s->snapshot->kv,
+                                                             tr_buf_view(lower), tr_buf_view(upper), &iter);
     if (rc)
         return tr_fail(err, rc, "out of memory");
     rc = walk(s, iter, err);

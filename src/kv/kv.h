@@ -89,6 +89,10 @@ void tr_kv_snapshot_free(tr_kv *kv, tr_kv_snapshot *snapshot);
  */
 int tr_kv_iter_new(tr_kv *kv, tr_kv_family family, const tr_kv_snapshot *snapshot, tr_view lower,
                    tr_view upper, tr_kv_iter **ret_iter);
+/** The same for a range of many megabytes that will be walked whole: reads ahead, and leaves the cache to
+ * what others read. */
+int tr_kv_iter_new_whole(tr_kv *kv, tr_kv_family family, const tr_kv_snapshot *snapshot, tr_view lower,
+                         tr_view upper, tr_kv_iter **ret_iter);
 void tr_kv_iter_free(tr_kv_iter *iter);
 /** To the first key >= key. */
 void tr_kv_iter_seek(tr_kv_iter *iter, tr_view key);

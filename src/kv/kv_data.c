@@ -167,8 +167,10 @@ struct tr_kv_iter {
     char bounds[]; /* which RocksDB points to */
 };
 
-int tr_kv_iter_new(tr_kv *kv, tr_kv_family family, const tr_kv_snapshot *snapshot, tr_view lower,
-                   tr_view upper, tr_kv_iter **ret_iter)
+#define READ_AHEAD ((size_t)1024 * 1024)
+
+static int iter_new(tr_kv *kv, tr_kv_family family, const tr_kv_snapshot *snapshot, tr_view lower,
+                    tr_view upper, bool all_of_it, tr_kv_iter **ret_iter)
 {
     count_nothing();
     tr_kv_iter *iter = tr_malloc(sizeof *iter + lower.len + upper.len);
@@ -186,6 +188,10 @@ int tr_kv_iter_new(tr_kv *kv, tr_kv_family family, const tr_kv_snapshot *snapsho
     }
     if (snapshot)
         rocksdb_readoptions_set_snapshot(o, snapshot->handle);
+    if (all_of_it) {
+        rocksdb_readoptions_set_readahead_size(o, READ_AHEAD);
+        rocksdb_readoptions_set_fill_cache(o, 0);
+    }
     if (family == TR_KV_ITEMS) {
         /* Within one prefix the filters tell which files hold nothing of it; across prefixes they must not be
          * asked. */
@@ -198,6 +204,18 @@ int tr_kv_iter_new(tr_kv *kv, tr_kv_family family, const tr_kv_snapshot *snapsho
     iter->it = rocksdb_create_iterator_cf(kv->db, o, kv->families[family]);
     *ret_iter = iter;
     return 0;
+}
+
+int tr_kv_iter_new(tr_kv *kv, tr_kv_family family, const tr_kv_snapshot *snapshot, tr_view lower,
+                   tr_view upper, tr_kv_iter **ret_iter)
+{
+    return iter_new(kv, family, snapshot, lower, upper, false, ret_iter);
+}
+
+int tr_kv_iter_new_whole(tr_kv *kv, tr_kv_family family, const tr_kv_snapshot *snapshot, tr_view lower,
+                         tr_view upper, tr_kv_iter **ret_iter)
+{
+    return iter_new(kv, family, snapshot, lower, upper, true, ret_iter);
 }
 
 void tr_kv_iter_free(tr_kv_iter *iter)
