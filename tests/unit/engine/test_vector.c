@@ -173,6 +173,55 @@ static void test_nearest(void **state)
     expect_sound(f);
 }
 
+/* Heavy enough that a few make an index which is read past the cache. */
+static void put_heavy(fixture *f, tr_table *t, unsigned i, tr_buf *scratch)
+{
+    static char filler[200 * 1024];
+    char pk[8];
+    tr_packer p;
+    memset(filler, 'x', sizeof filler);
+    (void)snprintf(pk, sizeof pk, "%03u", i % 1000);
+    tr_buf_reset(scratch);
+    tr_packer_init(&p, scratch);
+    tr_pack_item_begin(&p);
+    tr_pack_name(&p, TR_VIEW("filler"));
+    tr_pack_s(&p, tr_view_of(filler, sizeof filler));
+    tr_pack_name(&p, TR_VIEW("pk"));
+    tr_pack_s(&p, tr_view_str(pk));
+    tr_pack_name(&p, TR_VIEW("v"));
+    tr_pack_list_begin(&p);
+    for (unsigned k = 0; k < DIMENSIONS; k++)
+        tr_pack_n_i64(&p, (int64_t)(i + k));
+    tr_pack_list_end(&p);
+    CHECK(f, tr_pack_item_end(&p));
+    tr_write w = {.kind = TR_WRITE_PUT, .table = t, .item = tr_buf_view(scratch)};
+    assert_int_equal(do_write(f, w).outcome, TR_WRITE_DONE);
+}
+
+static void test_large(void **state)
+{
+    fixture *f = *state;
+    tr_index indexes[] = {vector_index("euc", TR_EUCLIDEAN, false)};
+    tr_table *t = vector_table(f, indexes, 1);
+    float query[DIMENSIONS];
+    tr_buf scratch;
+    tr_buf_init(&scratch, 1 << 20);
+    for (unsigned i = 0; i < 100; i++)
+        put_heavy(f, t, i, &scratch);
+    tr_buf_done(&scratch);
+    for (int k = 0; k < DIMENSIONS; k++)
+        query[k] = (float)(40 + k);
+    reopen(f); /* all of it from files */
+    t = tr_engine_table(f->engine, TR_VIEW("vec"));
+    assert_true(t->indexes[0].size_bytes > 16 * 1024 * 1024);
+    found all = look(f, t, 0, query, NULL, 3);
+    assert_int_equal(all.count, 3);
+    assert_int_equal(all.item[0], 40);
+    assert_true(all.score[0] == 0);
+    assert_int_equal(all.item[1] + all.item[2], 80);
+    assert_int_equal(look(f, t, 0, query, NULL, 100).count, 100);
+}
+
 /** A search reads the last synced state, or the snapshot that it is given. */
 static void test_snapshot(void **state)
 {
@@ -254,6 +303,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_nearest, setup_dir, teardown),
+        cmocka_unit_test_setup_teardown(test_large, setup_dir, teardown),
         cmocka_unit_test_setup_teardown(test_snapshot, setup_dir, teardown),
         cmocka_unit_test_setup_teardown(test_fill, setup_dir, teardown),
         cmocka_unit_test_setup_teardown(test_misfits, setup_memory, teardown),
