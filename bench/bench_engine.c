@@ -10,6 +10,7 @@
  * at any time, as many clients would have it.
  */
 #include "engine/engine.h"
+#include "must.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -34,14 +35,6 @@ typedef struct bench {
     uint64_t under_way[4096]; /* tickets, oldest first */
     unsigned first, count;
 } bench;
-
-static void must(int rc, const tr_error *err)
-{
-    if (!rc)
-        return;
-    (void)fprintf(stderr, "%s: %s\n", tr_strerror(rc), err->message);
-    exit(1);
-}
 
 static void on_synced(void *ctx)
 {

@@ -7,6 +7,7 @@
  * One index for each distance function holds the same vectors, with nothing but keys projected.
  */
 #include "engine/engine.h"
+#include "must.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,14 +20,6 @@ typedef struct bench {
     tr_rng rng;
     unsigned vectors, dimensions;
 } bench;
-
-static void must(int rc, const tr_error *err)
-{
-    if (!rc)
-        return;
-    (void)fprintf(stderr, "%s: %s\n", tr_strerror(rc), err->message);
-    exit(1);
-}
 
 static double ms_since(int64_t start_ns)
 {

@@ -74,12 +74,15 @@ class Tailrace(unittest.TestCase):
         self.directory = tempfile.mkdtemp(prefix="tailrace-compat-")
         self.addCleanup(shutil.rmtree, self.directory, True)
 
-    def table(self, view="NEW_AND_OLD_IMAGES"):
-        name = "t" + uuid.uuid4().hex[:16]
+    def make(self, name, view):
         self.db.create_table(
             TableName=name, BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
             StreamSpecification={"StreamEnabled": True, "StreamViewType": view})
+
+    def table(self, view="NEW_AND_OLD_IMAGES"):
+        name = "t" + uuid.uuid4().hex[:16]
+        self.make(name, view)
         self.db.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 180})
         self.addCleanup(self.quietly_delete, name)
         return name
@@ -139,6 +142,11 @@ class Tailrace(unittest.TestCase):
         self.assertEqual(sorted(f["keys"]["pk"] for f in second), [f"k{i}" for i in range(10, 15)])
         self.assertEqual(self.lines(table), [])
 
+    def make_again(self, table):
+        self.db.delete_table(TableName=table)
+        self.db.get_waiter("table_not_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 180})
+        self.make(table, "KEYS_ONLY")
+
     def switch_stream(self, table):
         self.db.update_table(TableName=table, StreamSpecification={"StreamEnabled": False})
         self.db.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 180})
@@ -166,12 +174,7 @@ class Tailrace(unittest.TestCase):
         self.put(table, "before")
         for more in ((), named):
             self.assertEqual(len(self.lines(table, "--from", "trim-horizon", *more)), 1)
-        self.db.delete_table(TableName=table)
-        self.db.get_waiter("table_not_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 180})
-        self.db.create_table(
-            TableName=table, BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-            StreamSpecification={"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"})
+        self.make_again(table)
         self.put(table, "after")
         self.assertEqual(self.lines(table), [])
         self.assertEqual([f["keys"]["pk"] for f in self.lines(table, *named)], ["after"])
@@ -185,12 +188,7 @@ class Tailrace(unittest.TestCase):
         self.addCleanup(child.stdout.close)
         try:
             self.assertIn('"before"', child.stdout.readline())
-            self.db.delete_table(TableName=table)
-            self.db.get_waiter("table_not_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 180})
-            self.db.create_table(
-                TableName=table, BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-                AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-                StreamSpecification={"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"})
+            self.make_again(table)
             self.put(table, "after")
             self.assertIn('"after"', child.stdout.readline())
         finally:
