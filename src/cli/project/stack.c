@@ -144,21 +144,25 @@ static bool names(const tr_project_function *f, const char *name)
     return false;
 }
 
-static void allow_logs(tr__stack *s, const char *name)
+/* A statement of a role's policy, to be given its resource and ended. */
+static void begin_allow(tr__stack *s, const char *actions)
 {
     tr__stack_object(s, NULL);
     tr__stack_text(s, "Effect", "Allow");
-    tr__stack_json(s, "Action", "[\"logs:CreateLogStream\",\"logs:PutLogEvents\"]");
+    tr__stack_json(s, "Action", actions);
+}
+
+static void allow_logs(tr__stack *s, const char *name)
+{
+    begin_allow(s, "[\"logs:CreateLogStream\",\"logs:PutLogEvents\"]");
     tr__stack_refer(s, "Resource", name, "Logs", "Arn");
     tr__stack_end(s);
 }
 
 static void allow_table(tr__stack *s, const char *table)
 {
-    tr__stack_object(s, NULL);
-    tr__stack_text(s, "Effect", "Allow");
-    tr__stack_json(
-        s, "Action",
+    begin_allow(
+        s,
         "[\"dynamodb:GetItem\",\"dynamodb:BatchGetItem\",\"dynamodb:Query\",\"dynamodb:PutItem\",\"dynamodb:"
         "UpdateItem\","
         "\"dynamodb:DeleteItem\",\"dynamodb:BatchWriteItem\",\"dynamodb:ConditionCheckItem\"]");
@@ -173,12 +177,9 @@ static void allow_table(tr__stack *s, const char *table)
 
 static void allow_stream(tr__stack *s, const char *table)
 {
-    tr__stack_object(s, NULL);
-    tr__stack_text(s, "Effect", "Allow");
-    tr__stack_json(
-        s, "Action",
-        "[\"dynamodb:DescribeStream\",\"dynamodb:GetRecords\",\"dynamodb:GetShardIterator\",\"dynamodb:"
-        "ListStreams\"]");
+    begin_allow(
+        s, "[\"dynamodb:DescribeStream\",\"dynamodb:GetRecords\",\"dynamodb:GetShardIterator\",\"dynamodb:"
+           "ListStreams\"]");
     if (tr_project_table_of(s->p, table))
         tr__stack_refer(s, "Resource", table, "Table", "StreamArn");
     else
